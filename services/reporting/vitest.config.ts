@@ -1,0 +1,3 @@
+import { servers } from "../../vitest.shared.ts";
+
+export default servers;
