@@ -1,0 +1,218 @@
+import type { ErrorDetails, ErrorName, Operation } from "./contract.ts";
+
+/**
+ * One class per situation that a caller treats differently. `code` is stable; `docs/errors.md` says what to do about each.
+ * No error holds a body or a value of one (bodies are patients), nor a URL (it has a password).
+ */
+
+export type AmqpKitErrorCode =
+  | "AMQP_KIT_USAGE"
+  | "AMQP_KIT_CLOSED"
+  | "AMQP_KIT_CONNECTION"
+  | "AMQP_KIT_TOPOLOGY"
+  | "AMQP_KIT_INVALID_MESSAGE"
+  | "AMQP_KIT_MESSAGE_TOO_LARGE"
+  | "AMQP_KIT_PUBLISH"
+  | "AMQP_KIT_NO_RESPONDER"
+  | "AMQP_KIT_REQUEST_TIMEOUT"
+  | "AMQP_KIT_TOO_MANY_REQUESTS"
+  | "AMQP_KIT_OPERATION"
+  | "AMQP_KIT_REMOTE";
+
+/** `"not-executed"`: certainly nothing happened. `"unknown"`: it may have; repeat it under the same key or message id. */
+export type Outcome = "not-executed" | "unknown";
+
+export class AmqpKitError extends Error {
+  readonly code: AmqpKitErrorCode;
+  /** Whether the same call may succeed later without a change by a person. */
+  readonly retryable: boolean;
+
+  constructor(code: AmqpKitErrorCode, message: string, retryable: boolean, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = new.target.name;
+    this.code = code;
+    this.retryable = retryable;
+  }
+}
+
+/** The program asks for what its system does not allow, or with an unknown option. */
+export class UsageError extends AmqpKitError {
+  constructor(message: string) {
+    super("AMQP_KIT_USAGE", message, false);
+  }
+}
+
+/** The call came after `close`, or was cut short by it. */
+export class ClosedError extends AmqpKitError {
+  readonly outcome: Outcome;
+  constructor(message: string, outcome: Outcome = "not-executed") {
+    super("AMQP_KIT_CLOSED", message, false);
+    this.outcome = outcome;
+  }
+}
+
+/** No connection: not yet, no longer, or (when not retryable) never with these settings. */
+export class ConnectionError extends AmqpKitError {
+  readonly outcome: Outcome;
+  constructor(message: string, facts: { retryable: boolean; outcome?: Outcome; cause?: unknown }) {
+    super("AMQP_KIT_CONNECTION", message, facts.retryable, facts.cause);
+    this.outcome = facts.outcome ?? "not-executed";
+  }
+}
+
+/** The broker has an exchange or queue of that name with other flags, or does not permit it to this user. */
+export class TopologyError extends AmqpKitError {
+  constructor(message: string, cause?: unknown) {
+    super("AMQP_KIT_TOPOLOGY", message, false, cause);
+  }
+}
+
+/** Where a message breaks which rule. Never the value. */
+export interface Issue {
+  /** Field names and indexes from the root, joined by dots; empty for the message as a whole. */
+  readonly path: string;
+  readonly rule: string;
+}
+
+/** The message does not match its contract's schema, or cannot be read at all. */
+export class InvalidMessageError extends AmqpKitError {
+  readonly contract: string;
+  readonly issues: readonly Issue[];
+  constructor(contract: string, issues: readonly Issue[]) {
+    const list = issues.map(({ path, rule }) => (path === "" ? rule : `${path}: ${rule}`)).join("; ");
+    super("AMQP_KIT_INVALID_MESSAGE", `Message of "${contract}" is not valid: ${list}.`, false);
+    this.contract = contract;
+    this.issues = issues;
+  }
+}
+
+/** Body or headers are over the limit; nothing was sent. */
+export class MessageTooLargeError extends AmqpKitError {
+  readonly contract: string;
+  readonly bytes: number;
+  readonly maxBytes: number;
+  constructor(contract: string, part: "body" | "headers", bytes: number, maxBytes: number) {
+    super(
+      "AMQP_KIT_MESSAGE_TOO_LARGE",
+      `The ${part} of a message of "${contract}" takes ${bytes} bytes; the limit is ${maxBytes}. Send a reference to the data instead.`,
+      false,
+    );
+    this.contract = contract;
+    this.bytes = bytes;
+    this.maxBytes = maxBytes;
+  }
+}
+
+export type PublishFailure = "unroutable" | "refused" | "timeout" | "channel-lost";
+
+/** The broker did not confirm. `outcome: "unknown"` means that it may have the message all the same: send it again under the same message id. */
+export class PublishError extends AmqpKitError {
+  readonly reason: PublishFailure;
+  readonly outcome: Outcome;
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly messageId: string;
+  constructor(
+    message: string,
+    facts: { reason: PublishFailure; exchange: string; routingKey: string; messageId: string; cause?: unknown },
+  ) {
+    super("AMQP_KIT_PUBLISH", message, true, facts.cause);
+    this.reason = facts.reason;
+    this.outcome = facts.reason === "unroutable" ? "not-executed" : "unknown";
+    this.exchange = facts.exchange;
+    this.routingKey = facts.routingKey;
+    this.messageId = facts.messageId;
+  }
+}
+
+/** Nobody answers this operation now. */
+export class NoResponderError extends AmqpKitError {
+  readonly contract: string;
+  readonly exchange: string;
+  readonly outcome: Outcome;
+  constructor(operation: Operation, outcome: Outcome, why: string) {
+    super(
+      "AMQP_KIT_NO_RESPONDER",
+      `No responder for "${operation.name}": ${why}. Is a responder running, and on this virtual host?`,
+      true,
+    );
+    this.contract = operation.name;
+    this.exchange = operation.exchange;
+    this.outcome = outcome;
+  }
+}
+
+/** No answer within the time limit. It may have run: repeat it under the same idempotency key. */
+export class RequestTimeoutError extends AmqpKitError {
+  readonly contract: string;
+  readonly timeoutMs: number;
+  readonly outcome: Outcome;
+  constructor(operation: Operation, timeoutMs: number, outcome: Outcome) {
+    super("AMQP_KIT_REQUEST_TIMEOUT", `No answer to "${operation.name}" within ${timeoutMs} ms.`, true);
+    this.contract = operation.name;
+    this.timeoutMs = timeoutMs;
+    this.outcome = outcome;
+  }
+}
+
+/** This process has as many requests pending as it may; the call was refused at once. */
+export class TooManyRequestsError extends AmqpKitError {
+  readonly contract: string;
+  readonly maxPending: number;
+  readonly outcome: Outcome = "not-executed";
+  constructor(operation: Operation, maxPending: number) {
+    super(
+      "AMQP_KIT_TOO_MANY_REQUESTS",
+      `"${operation.name}" was not asked: ${maxPending} requests are pending in this process already.`,
+      true,
+    );
+    this.contract = operation.name;
+    this.maxPending = maxPending;
+  }
+}
+
+/** An error that the operation declares: thrown by a responder's handler, and at the requester. */
+export class OperationError<
+  O extends Operation = Operation,
+  N extends ErrorName<O> = ErrorName<O>,
+> extends AmqpKitError {
+  readonly contract: string;
+  readonly error: N;
+  readonly details: ErrorDetails<O, N>;
+
+  /** @param details  what the contract's schema for this error says; it travels to the requester */
+  constructor(operation: O, error: N, details: ErrorDetails<O, N>) {
+    super("AMQP_KIT_OPERATION", `"${operation.name}" ended with "${error}".`, false);
+    this.contract = operation.name;
+    this.error = error;
+    this.details = details;
+  }
+
+  /** Whether `error` is this declared error of this operation; narrows `error.details`. */
+  static is<O extends Operation, N extends ErrorName<O>>(
+    error: unknown,
+    operation: O,
+    name: N,
+  ): error is OperationError<O, N> {
+    return error instanceof OperationError && error.contract === operation.name && error.error === name;
+  }
+}
+
+/** The responder answered with an error that the operation does not declare. */
+export class RemoteError extends AmqpKitError {
+  readonly contract: string;
+  /** `invalid_message`, `message_too_large`, `response_too_large`, `internal_error`, or another responder's own. */
+  readonly remoteCode: string;
+  /** For invalid requests: which fields broke which rules. */
+  readonly issues: readonly Issue[];
+  constructor(operation: Operation, remoteCode: string, detail: string, retryable: boolean, issues: readonly Issue[]) {
+    super(
+      "AMQP_KIT_REMOTE",
+      `The responder of "${operation.name}" answered "${remoteCode}"${detail === "" ? "" : `: ${detail}`}`,
+      retryable,
+    );
+    this.contract = operation.name;
+    this.remoteCode = remoteCode;
+    this.issues = issues;
+  }
+}
