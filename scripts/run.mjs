@@ -15,7 +15,8 @@ const bin = join(root, "node_modules", ".bin");
 const projectNode = join(root, "node_modules", "node", "bin", "node");
 
 const plans = {
-  "demo/src/main.ts": "the demo: a RabbitMQ, six services and their story, on this machine; Ctrl-C stops and removes all of it",
+  "demo/src/main.ts":
+    "the demo: a RabbitMQ, six services and their story, on this machine; Ctrl-C stops and removes all of it",
   "scripts/test.ts": "every test that this machine can run, with one summary at the end",
   "scripts/check.ts": "format, lint, types, imports and dead code",
 };
@@ -28,7 +29,10 @@ if (file === undefined) {
   end(2, "Usage: node scripts/run.mjs FILE [arguments]");
 }
 if (Number.parseInt(process.versions.node, 10) < oldestNode) {
-  end(1, `This is Node.js ${process.versions.node}; it takes ${oldestNode} or newer to start (see https://nodejs.org).`);
+  end(
+    1,
+    `This is Node.js ${process.versions.node}; it takes ${oldestNode} or newer to start (see https://nodejs.org).`,
+  );
 }
 const isInstalled = dependenciesAreCurrent();
 console.log(`${isInstalled ? "Running" : "Installing dependencies, then running"} ${plans[file] ?? file}.`);
@@ -100,7 +104,10 @@ function assertProjectNode() {
   const { version } = JSON.parse(readFileSync(join(root, "node_modules", "node", "package.json"), "utf8"));
   const found = spawnSync(projectNode, ["--version"], { encoding: "utf8" }).stdout?.trim();
   if (found !== `v${version}`) {
-    end(1, `node_modules/node should be Node.js ${version}, but is ${found ?? "none"}. Delete node_modules and run this again.`);
+    end(
+      1,
+      `node_modules/node should be Node.js ${version}, but is ${found ?? "none"}. Delete node_modules and run this again.`,
+    );
   }
 }
 
