@@ -19,6 +19,7 @@ const plans = {
     "the demo: a RabbitMQ, six services and their story, on this machine; Ctrl-C stops and removes all of it",
   "scripts/test.ts": "every test that this machine can run, with one summary at the end",
   "scripts/check.ts": "format, lint, types, imports and dead code",
+  "scripts/planted.ts": "every check against a copy with a violation planted in it, which it must find",
 };
 
 /** A package manager forwards the Ctrl-C that the terminal has sent to everybody: the second copy is not a second Ctrl-C. */

@@ -6,6 +6,8 @@ export default defineConfig({
   format: "esm",
   platform: "node",
   target: "node22",
+  // src alone: with the tests included, declarations would be written beside files outside of this package
+  tsconfig: "tsconfig.build.json",
   dts: true,
   publint: false,
 });

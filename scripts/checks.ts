@@ -1,0 +1,10 @@
+/** What `npm run check` runs, and what `scripts/planted.ts` shows to bite. */
+export const checks = {
+  format: ["oxfmt", "--check", "."],
+  lint: ["turbo", "run", "//#lint", "--output-logs=errors-only"],
+  boundaries: ["turbo", "boundaries"],
+  types: ["turbo", "run", "typecheck", "//#typecheck:scripts", "--continue", "--output-logs=errors-only"],
+  unused: ["knip"],
+} satisfies Record<string, [string, ...string[]]>;
+
+export type CheckName = keyof typeof checks;

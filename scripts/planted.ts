@@ -1,0 +1,397 @@
+/**
+ * Shows that every check bites: plants one violation after the other in a copy of the repository and expects the check
+ * to fail for that reason, and to pass where nothing is planted. Several tools are silently green when something about them is off.
+ */
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { checks } from "./checks.ts";
+import { runCommand } from "./run-command.ts";
+
+interface Violation {
+  what: string;
+  /** a check of `npm run check`, or the workspace whose tests must fail */
+  fails: keyof typeof checks | { testsOf: string };
+  /** what its output says */
+  because: RegExp;
+  /** path → what the file holds instead; null stands for a file that is not there yet */
+  plant: Record<string, (text: string | null) => string>;
+}
+
+const plants = (text: string) => (): string => text;
+const appends =
+  (text: string) =>
+  (before: string | null): string =>
+    `${before ?? ""}\n${text}\n`;
+const imports = (specifier: string): Violation["plant"] => ({
+  "services/reporting/src/planted.ts": plants(`import ${JSON.stringify(specifier)};\n`),
+});
+const unitTest = (name: string, text: string): Violation["plant"] => ({
+  [`packages/contracts/test/unit/${name}`]: plants(
+    `import { expect, expectTypeOf, test } from "vitest";\n\n${text}\nvoid expect;\nvoid expectTypeOf;\n`,
+  ),
+});
+const inService = (text: string): Violation["plant"] => ({ "services/reporting/src/planted.ts": plants(text) });
+const work = "async function work(): Promise<boolean> {\n  return Promise.resolve(true);\n}\n";
+
+const violations: Violation[] = [
+  { what: "a floating promise", fails: "lint", because: /no-floating-promises/, plant: inService(`${work}work();\n`) },
+  {
+    what: "a floating promise beside a configuration of its own",
+    fails: "lint",
+    because: /no-floating-promises/,
+    plant: { ...inService(`${work}work();\n`), "services/reporting/.oxlintrc.json": plants("{}\n") },
+  },
+  {
+    what: "a floating promise from another workspace",
+    fails: "lint",
+    because: /no-floating-promises/,
+    plant: inService(
+      'import { connect } from "amqp-kit";\n\nexport const planted = (...all: Parameters<typeof connect>): void => {\n  connect(...all);\n};\n',
+    ),
+  },
+  {
+    what: "an async callback where nobody waits",
+    fails: "lint",
+    because: /no-misused-promises/,
+    plant: inService(`${work}[1].forEach(async () => {\n  await work();\n});\n`),
+  },
+  {
+    what: "a promise as a condition",
+    fails: "lint",
+    because: /no-misused-promises/,
+    plant: inService(`${work}if (work()) console.log();\n`),
+  },
+  { what: "any", fails: "lint", because: /no-explicit-any/, plant: inService("export const planted: any = 1;\n") },
+  {
+    what: "a cycle of files",
+    fails: "lint",
+    because: /no-cycle/,
+    plant: {
+      "services/reporting/src/planted.ts": plants(
+        'import { b } from "./planted-b.ts";\nexport const a = (): number => b();\n',
+      ),
+      "services/reporting/src/planted-b.ts": plants(
+        'import { a } from "./planted.ts";\nexport const b = (): number => a();\n',
+      ),
+    },
+  },
+  {
+    what: "a cycle of types",
+    fails: "lint",
+    because: /no-cycle/,
+    plant: {
+      "services/reporting/src/planted.ts": plants('import type { B } from "./planted-b.ts";\nexport type A = B | 1;\n'),
+      "services/reporting/src/planted-b.ts": plants(
+        'import type { A } from "./planted.ts";\nexport type B = { a: A };\n',
+      ),
+    },
+  },
+
+  {
+    what: "a service that imports amqplib",
+    fails: "lint",
+    because: /No service knows amqplib/,
+    plant: imports("amqplib"),
+  },
+  {
+    what: "a service that imports amqplib's types",
+    fails: "lint",
+    because: /No service knows amqplib/,
+    plant: inService('import type { Channel } from "amqplib";\nexport type Planted = Channel;\n'),
+  },
+  {
+    what: "a service that imports amqplib dynamically",
+    fails: "lint",
+    because: /No service knows amqplib/,
+    plant: inService('export const planted = await import("amqplib");\n'),
+  },
+  {
+    what: "a service that imports another by name",
+    fails: "lint",
+    because: /no other service/,
+    plant: imports("@amqp-idioms/scheduling"),
+  },
+  {
+    what: "a service that imports another by path",
+    fails: "boundaries",
+    because: /leaves the package/,
+    plant: imports("../../scheduling/src/main.ts"),
+  },
+  {
+    what: "a service that declares another",
+    fails: "boundaries",
+    because: /without any tag listed/,
+    plant: {
+      "services/reporting/package.json": (text) =>
+        (text ?? "").replace(
+          '"@amqp-idioms/contracts"',
+          '"@amqp-idioms/scheduling": "workspace:*",\n    "@amqp-idioms/contracts"',
+        ),
+      ...imports("@amqp-idioms/scheduling"),
+    },
+  },
+  {
+    what: "a service that imports the demo",
+    fails: "lint",
+    because: /no-restricted-imports/,
+    plant: imports("@amqp-idioms/demo"),
+  },
+  {
+    what: "a service that imports what it does not declare",
+    fails: "boundaries",
+    because: /cannot import package `knip`/,
+    plant: imports("knip"),
+  },
+  {
+    what: "contracts that import all of the kit",
+    fails: "lint",
+    because: /A contract is data/,
+    plant: { "packages/contracts/src/planted.ts": plants('import "amqp-kit";\n') },
+  },
+  {
+    what: "contracts that import a service's package",
+    fails: "lint",
+    because: /Contracts are at the bottom/,
+    plant: { "packages/contracts/src/planted.ts": plants('import "@amqp-idioms/service-kit";\n') },
+  },
+  {
+    what: "the outbox that imports the kit",
+    fails: "lint",
+    because: /stand alone/,
+    plant: { "packages/outbox/src/planted.ts": plants('import "amqp-kit";\n') },
+  },
+  {
+    what: "service-kit that imports the outbox",
+    fails: "lint",
+    because: /stand alone/,
+    plant: { "packages/service-kit/src/planted.ts": plants('import "@amqp-idioms/outbox";\n') },
+  },
+  {
+    what: "the kit that imports a contract of this system",
+    fails: "lint",
+    because: /outside this repository/,
+    plant: { "packages/amqp-kit/src/broadcast.ts": appends('import "@amqp-idioms/contracts";') },
+  },
+  ...(["broadcast", "notify", "request-response"] as const).map((idiom): Violation => ({
+    what: `${idiom}.ts that imports another idiom`,
+    fails: "lint",
+    because: /No idiom imports another/,
+    plant: {
+      [`packages/amqp-kit/src/${idiom}.ts`]: appends(`import "./${idiom === "notify" ? "broadcast" : "notify"}.ts";`),
+    },
+  })),
+  ...(["publisher", "consumer", "retry"] as const).map((file): Violation => ({
+    what: `${file}.ts that imports an idiom`,
+    fails: "lint",
+    because: /know no idiom/,
+    plant: { [`packages/amqp-kit/src/${file}.ts`]: appends('import "./notify.ts";') },
+  })),
+  ...(["topology", "message"] as const).map((file): Violation => ({
+    what: `${file}.ts that imports the publisher`,
+    fails: "lint",
+    because: /imports in the kit go down only/,
+    plant: { [`packages/amqp-kit/src/${file}.ts`]: appends('import "./publisher.ts";') },
+  })),
+  {
+    what: "connection.ts that imports the topology",
+    fails: "lint",
+    because: /imports in the kit go down only/,
+    plant: { "packages/amqp-kit/src/connection.ts": appends('import "./topology.ts";') },
+  },
+  {
+    what: "errors.ts that imports the connection",
+    fails: "lint",
+    because: /bottom of the kit/,
+    plant: { "packages/amqp-kit/src/errors.ts": appends('import "./connection.ts";') },
+  },
+  {
+    what: "a second value import of amqplib in the kit",
+    fails: "lint",
+    because: /only value import of amqplib/,
+    plant: { "packages/amqp-kit/src/topology.ts": appends('import amqplib from "amqplib";\nvoid amqplib;') },
+  },
+  {
+    what: "contract.ts that imports amqplib",
+    fails: "lint",
+    because: /A contract is data/,
+    plant: {
+      "packages/amqp-kit/src/contract.ts": appends(
+        'import type { Channel } from "amqplib";\nexport type Planted = Channel;',
+      ),
+    },
+  },
+  {
+    what: "contract.ts that does I/O",
+    fails: "lint",
+    because: /neither amqplib nor I\/O/,
+    plant: { "packages/amqp-kit/src/contract.ts": appends('import "node:fs";') },
+  },
+  {
+    what: "a peer in plain amqplib that uses the kit",
+    fails: "lint",
+    because: /proves nothing/,
+    plant: { "packages/amqp-kit/test/peers/planted.ts": plants('import "amqp-kit";\n') },
+  },
+
+  {
+    what: "a test that asserts nothing",
+    fails: "lint",
+    because: /expect-expect/,
+    plant: unitTest("planted.test.ts", 'test("planted", () => {});\n'),
+  },
+  {
+    what: "a test that runs alone",
+    fails: "lint",
+    because: /no-focused-tests/,
+    plant: unitTest("planted.test.ts", 'test.only("planted", () => {\n  expect(1).toBe(1);\n});\n'),
+  },
+  {
+    what: "a unit test that is wrong",
+    fails: { testsOf: "packages/contracts" },
+    because: /expected 1 to be 2/,
+    plant: unitTest("planted.test.ts", 'test("planted", () => {\n  expect(1).toBe(2);\n});\n'),
+  },
+  {
+    what: "a unit test whose assertions are not reached",
+    fails: { testsOf: "packages/contracts" },
+    because: /expected any number of assertion/,
+    plant: unitTest("planted.test.ts", 'test("planted", () => {\n  if (Date.now() === 0) expect(1).toBe(1);\n});\n'),
+  },
+  {
+    what: "a type test that is wrong",
+    fails: { testsOf: "packages/contracts" },
+    because: /planted\.test-d\.ts/,
+    plant: unitTest("planted.test-d.ts", 'test("planted", () => {\n  expectTypeOf(1).toEqualTypeOf<string>();\n});\n'),
+  },
+
+  {
+    what: "a type error",
+    fails: "types",
+    because: /reporting.*TS2322/,
+    plant: inService('export const planted: number = "1";\n'),
+  },
+  {
+    what: "a type error in a script",
+    fails: "types",
+    because: /scripts\/planted-script\.ts.*TS2322/,
+    plant: { "scripts/planted-script.ts": plants('export const planted: number = "1";\n') },
+  },
+  {
+    what: "a change that breaks the types of another workspace",
+    fails: "types",
+    because: /score-display.*TS2(305|724)/,
+    plant: {
+      "packages/contracts/src/index.ts": (text) => (text ?? "").replace(/\bscoreUpdates\b/, "scoreUpdates as renamed"),
+    },
+  },
+  {
+    what: "an enum, which Node cannot run",
+    fails: "types",
+    because: /TS1294/,
+    plant: inService("export enum Planted {\n  A,\n}\n"),
+  },
+
+  {
+    what: "a file in another format",
+    fails: "format",
+    because: /planted\.ts/,
+    plant: inService("export  const planted=1\n"),
+  },
+  {
+    what: "an unused file",
+    fails: "unused",
+    because: /Unused files[^]*planted\.ts/,
+    plant: inService("export const planted = 1;\n"),
+  },
+  {
+    what: "an unused export",
+    fails: "unused",
+    because: /Unused exports[^]*planted/,
+    plant: { "services/reporting/src/config.ts": appends("export const planted = 1;") },
+  },
+  {
+    what: "an unused type",
+    fails: "unused",
+    because: /Unused exported types[^]*Planted/,
+    plant: { "services/reporting/src/config.ts": appends("export type Planted = 1;") },
+  },
+  {
+    what: "an unused dependency",
+    fails: "unused",
+    because: /Unused dependencies[^]*pg /,
+    plant: {
+      "services/reporting/package.json": (text) =>
+        (text ?? "").replace('"dependencies": {', '"dependencies": {\n    "pg": "catalog:",'),
+    },
+  },
+];
+
+const copy = mkdtempSync(join(tmpdir(), "amqp-idioms-planted-"));
+process.on("exit", () => rmSync(copy, { recursive: true, force: true }));
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => process.exit(130));
+}
+
+copyRepository();
+let passed = 0;
+let failed = 0;
+for (const name of Object.keys(checks) as (keyof typeof checks)[]) {
+  const { exitCode, output } = await runIn(name);
+  report(`${name} passes where nothing is planted`, exitCode === 0, output);
+}
+for (const violation of violations) {
+  const restore = plantIn(violation);
+  const { exitCode, output } = await runIn(violation.fails);
+  const name = typeof violation.fails === "string" ? violation.fails : "npm test";
+  report(
+    `${name} finds ${violation.what}`,
+    exitCode !== 0 && violation.because.test(output),
+    `${output}\nexpected: exit code not 0 (was ${exitCode}), ${violation.because}`,
+  );
+  restore();
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
+
+/** All files that git knows or would add, with an installation of their own: pnpm may change it, as a manifest changes. */
+function copyRepository(): void {
+  const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { encoding: "utf8" });
+  for (const file of files.split("\n").filter((path) => path !== "" && existsSync(path))) {
+    cpSync(file, join(copy, file));
+  }
+  execFileSync("pnpm", ["install", "--frozen-lockfile", "--prefer-offline", "--reporter=silent"], {
+    cwd: copy,
+    stdio: "inherit",
+  });
+}
+
+function plantIn({ plant }: Violation): () => void {
+  const before = Object.keys(plant).map((path): [string, string | null] => {
+    const file = join(copy, path);
+    return [file, existsSync(file) ? readFileSync(file, "utf8") : null];
+  });
+  for (const [path, edit] of Object.entries(plant)) {
+    const file = join(copy, path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, edit(existsSync(file) ? readFileSync(file, "utf8") : null));
+  }
+  return () => before.forEach(([file, text]) => (text === null ? rmSync(file) : writeFileSync(file, text)));
+}
+
+function runIn(check: Violation["fails"]): Promise<{ exitCode: number; output: string }> {
+  return typeof check === "string"
+    ? runCommand(checks[check], { cwd: copy })
+    : runCommand(["vitest", "run", "test/unit/", "--no-color"], { cwd: join(copy, check.testsOf) });
+}
+
+function report(name: string, isGood: boolean, output: string): void {
+  console.log(`${isGood ? "passed" : "FAILED"}  ${name}`);
+  if (isGood) {
+    passed += 1;
+  } else {
+    failed += 1;
+    console.log(`\n${output.trim()}\n`);
+  }
+}
