@@ -38,7 +38,7 @@ if (args.length === 0) {
   await runCachedTasks();
 }
 if (!interrupted) {
-  await runVitest(args.length === 0 ? ["test/servers/"] : args);
+  await runVitest(args);
 }
 printSummary();
 
@@ -97,13 +97,14 @@ function countUnitTests(directory: string): void {
 /** In this process, because vitest's own command leaves its global teardown out when it is interrupted. */
 async function runVitest(vitestArgs: string[]): Promise<void> {
   const { filter, options } = parseCLI(["vitest", "run", ...vitestArgs]);
-  const files = globSync("{packages/*,services/*,demo,interop}/test/**/*.{test,test-d}.ts", { cwd: root });
-  const picked = files.filter((file) => filter.length === 0 || filter.some((text) => file.includes(text)));
+  const files = globSync("{packages/*,services/*,demo,interop,scripts}/test/**/*.{test,test-d}.ts");
+  const isPicked = (file: string): boolean => filter.length === 0 || filter.some((text) => file.includes(text));
+  const picked = files.filter(vitestArgs.length === 0 ? (file) => !file.includes("/test/unit/") : isPicked);
   if (picked.length === 0) {
     tally.failed.push(`No test file has ${filter.map((text) => `"${text}"`).join(" or ")} in its path.`);
     return;
   }
-  console.log("\nTests with real servers, always run:");
+  console.log("\nTests with real servers and processes, always run:");
   const vitest = await createVitest({ ...options, watch: false });
   process.removeAllListeners("SIGINT").removeAllListeners("SIGTERM");
   const onSignal = (): void => {
