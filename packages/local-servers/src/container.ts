@@ -1,0 +1,137 @@
+import { type ContainerRuntimeClient, GenericContainer, getContainerRuntimeClient, Wait } from "testcontainers";
+import type { ServerEngine } from "./server-engine.ts";
+import { guard } from "./watchdog.ts";
+
+type DockerContainer = ReturnType<ContainerRuntimeClient["container"]["getById"]>;
+
+export interface ContainerOptions {
+  image: string;
+  /** Port in the container → port on this machine, published on 127.0.0.1. Fixed, so that a restart changes no address */
+  ports: Record<number, number>;
+  environment?: Record<string, string>;
+  /** Path in the container → content */
+  files?: Record<string, string>;
+  /** What it prints when its first start is through */
+  startedMessage: RegExp;
+  log: (line: string) => void;
+}
+
+/** Publishes on 127.0.0.1 only, which testcontainers has no option for. */
+class LocalContainer extends GenericContainer {
+  protected override async beforeContainerCreated(): Promise<void> {
+    const { info } = await getContainerRuntimeClient();
+    if (info.containerRuntime.host !== "localhost") return;
+    const bindings: Record<string, { HostPort?: string; HostIp?: string }[]> = this.hostConfig.PortBindings ?? {};
+    for (const binding of Object.values(bindings).flat()) binding.HostIp = "127.0.0.1";
+  }
+}
+
+/** @returns why no container can be started on this machine, or undefined when a Docker engine answers */
+export async function whyNoContainers(): Promise<string | undefined> {
+  try {
+    await getContainerRuntimeClient();
+    return undefined;
+  } catch {
+    return "no Docker engine answers";
+  }
+}
+
+/** A server in a container, made by testcontainers and then driven through the Docker engine's own API. */
+export class ContainerEngine implements ServerEngine {
+  /** Where the published ports are reached: localhost, except with a remote Docker engine */
+  readonly host: string;
+  readonly #client: ContainerRuntimeClient;
+  readonly #container: DockerContainer;
+  readonly #release: () => void;
+
+  /** Creates the container and starts it for the first time. */
+  static async create(options: ContainerOptions): Promise<ContainerEngine> {
+    const client = await getContainerRuntimeClient();
+    const ports = Object.entries(options.ports).map(([container, host]) => ({ container: Number(container), host }));
+    const files = Object.entries(options.files ?? {}).map(([target, content]) => ({ target, content }));
+    let created: ContainerEngine | undefined;
+    const container = new (class extends LocalContainer {
+      protected override async containerCreated(id: string): Promise<void> {
+        created = new ContainerEngine(client, id);
+      }
+    })(options.image)
+      .withExposedPorts(...ports)
+      .withEnvironment(options.environment ?? {})
+      .withCopyContentToContainer(files)
+      // A broker's data folder is named after its host
+      .withHostname("local-servers")
+      .withWaitStrategy(Wait.forLogMessage(options.startedMessage))
+      .withStartupTimeout(180_000)
+      // Our watchdog removes it: the one of testcontainers would itself stay for ten seconds after the end
+      .withAutoCleanup(false);
+    try {
+      await container.start();
+    } catch (error) {
+      const output = await created?.lastOutput().catch(() => "");
+      await created?.remove();
+      throw new Error(`The container of ${options.image} did not start. ${output ?? ""}`, { cause: error });
+    }
+    if (created === undefined) throw new Error(`testcontainers started ${options.image} without telling its id`);
+    return created;
+  }
+
+  private constructor(client: ContainerRuntimeClient, id: string) {
+    this.#client = client;
+    this.#container = client.container.getById(id);
+    this.#release = guard({ container: id });
+    this.host = client.info.containerRuntime.host === "localhost" ? "127.0.0.1" : client.info.containerRuntime.host;
+  }
+
+  async start(): Promise<void> {
+    await this.#container.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#container.stop({ t: 30 });
+  }
+
+  async kill(): Promise<void> {
+    const ended = this.#container.wait();
+    await this.#container.kill({ signal: "SIGKILL" });
+    await ended;
+  }
+
+  async freeze(): Promise<void> {
+    await this.#container.pause();
+  }
+
+  async thaw(): Promise<void> {
+    await this.#container.unpause();
+  }
+
+  async run(command: string, args: string[]): Promise<void> {
+    const { exitCode, output } = await this.#client.container.exec(this.#container, [command, ...args]);
+    if (exitCode !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${exitCode}: ${output}`);
+  }
+
+  async isRunning(): Promise<boolean> {
+    return (await this.#container.inspect()).State.Running;
+  }
+
+  async lastOutput(): Promise<string> {
+    const output = await this.#container.logs({ stdout: true, stderr: true, tail: 20, follow: false });
+    // Each chunk comes with a binary header of eight bytes
+    return output.toString("utf8").replaceAll(/[^\x20-\x7e\n]/g, "");
+  }
+
+  async remove(): Promise<void> {
+    await this.#container.remove({ force: true, v: true });
+    this.#release();
+  }
+}
+
+/** Whether the image is here already, so that a long download can be announced. */
+export async function hasImage(image: string): Promise<boolean> {
+  const client = await getContainerRuntimeClient();
+  try {
+    await client.container.dockerode.getImage(image).inspect();
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,265 @@
+/** Arguments of queues, exchanges and policies, such as `{ "x-max-length": 10 }`. */
+export type Arguments = Record<string, string | number | boolean>;
+
+export interface QueueInfo {
+  name: string;
+  type: string;
+  durable: boolean;
+  auto_delete: boolean;
+  exclusive: boolean;
+  arguments: Arguments;
+  /** Counts are absent until the broker has first gathered them, up to a second after a queue was made. */
+  messages?: number;
+  messages_ready?: number;
+  messages_unacknowledged?: number;
+  consumers?: number;
+}
+
+export interface ExchangeInfo {
+  name: string;
+  type: string;
+  durable: boolean;
+  auto_delete: boolean;
+  internal: boolean;
+  arguments: Arguments;
+}
+
+export interface BindingInfo {
+  source: string;
+  destination: string;
+  destination_type: "queue" | "exchange";
+  routing_key: string;
+  arguments: Arguments;
+}
+
+export interface ConsumerInfo {
+  consumer_tag: string;
+  queue: { name: string };
+  ack_required: boolean;
+  exclusive: boolean;
+  prefetch_count: number;
+  channel_details: { name: string; connection_name: string };
+}
+
+export interface ConnectionInfo {
+  name: string;
+  user: string;
+  state?: string;
+  channels?: number;
+  client_properties?: Record<string, unknown>;
+}
+
+export interface ChannelInfo {
+  name: string;
+  number: number;
+  consumer_count?: number;
+  messages_unacknowledged?: number;
+  messages_unconfirmed?: number;
+  connection_details?: { name: string };
+}
+
+export interface FetchedMessage {
+  payload: string;
+  payload_encoding: "string" | "base64";
+  exchange: string;
+  routing_key: string;
+  redelivered: boolean;
+  message_count: number;
+  properties: { headers?: Record<string, unknown> } & Record<string, unknown>;
+}
+
+export interface Permissions {
+  vhost: string;
+  /** Regular expressions over names of exchanges and queues; "" permits nothing. */
+  configure: string;
+  write: string;
+  read: string;
+}
+
+/** The broker seen from outside, by its management API. Lists show what the broker last gathered: wait with `expect.poll`. */
+export class Management {
+  readonly #base: string;
+  readonly #authorization: string;
+
+  /** @param url with credentials: `http://user:password@host:port` */
+  constructor(url: string) {
+    const { origin, pathname, username, password } = new URL(url);
+    this.#base = `${origin}${pathname === "/" ? "" : pathname}/api`;
+    const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+    this.#authorization = `Basic ${Buffer.from(credentials).toString("base64")}`;
+  }
+
+  async version(): Promise<string> {
+    const overview = await this.#get<{ rabbitmq_version: string }>("/overview");
+    return overview.rabbitmq_version;
+  }
+
+  async createVirtualHost(name: string, options: { defaultQueueType?: "classic" | "quorum" } = {}): Promise<void> {
+    const { defaultQueueType } = options;
+    await this.#send("PUT", path("vhosts", name), defaultQueueType && { default_queue_type: defaultQueueType });
+  }
+
+  async deleteVirtualHost(name: string): Promise<void> {
+    await this.#send("DELETE", path("vhosts", name));
+  }
+
+  queues(vhost: string): Promise<QueueInfo[]> {
+    return this.#get(path("queues", vhost));
+  }
+
+  /** @returns undefined when there is no such queue */
+  async queue(vhost: string, name: string): Promise<QueueInfo | undefined> {
+    return (await this.queues(vhost)).find((queue) => queue.name === name);
+  }
+
+  /** Those that somebody declared: without the default exchange and `amq.*`. */
+  async exchanges(vhost: string): Promise<ExchangeInfo[]> {
+    const all = await this.#get<ExchangeInfo[]>(path("exchanges", vhost));
+    return all.filter(({ name }) => name !== "" && !name.startsWith("amq."));
+  }
+
+  /** Without the default exchange's own, which every queue has. */
+  async bindings(vhost: string): Promise<BindingInfo[]> {
+    const all = await this.#get<BindingInfo[]>(path("bindings", vhost));
+    return all.filter(({ source }) => source !== "");
+  }
+
+  consumers(vhost: string): Promise<ConsumerInfo[]> {
+    return this.#get(path("consumers", vhost));
+  }
+
+  connections(vhost: string): Promise<ConnectionInfo[]> {
+    return this.#get(`${path("vhosts", vhost)}/connections`);
+  }
+
+  channels(vhost: string): Promise<ChannelInfo[]> {
+    return this.#get(`${path("vhosts", vhost)}/channels`);
+  }
+
+  /** As an operator does: every client of the virtual host gets 320 CONNECTION_FORCED. @returns how many there were */
+  async closeConnections(vhost: string, reason = "closed by the test"): Promise<number> {
+    const connections = await this.connections(vhost);
+    await Promise.all(
+      connections.map(({ name }) => this.#send("DELETE", path("connections", name), undefined, { "X-Reason": reason })),
+    );
+    return connections.length;
+  }
+
+  async declareQueue(
+    vhost: string,
+    name: string,
+    options: { durable?: boolean; auto_delete?: boolean; arguments?: Arguments } = {},
+  ): Promise<void> {
+    await this.#send("PUT", path("queues", vhost, name), { durable: true, ...options });
+  }
+
+  async deleteQueue(vhost: string, name: string): Promise<void> {
+    await this.#send("DELETE", path("queues", vhost, name));
+  }
+
+  async purgeQueue(vhost: string, name: string): Promise<void> {
+    await this.#send("DELETE", `${path("queues", vhost, name)}/contents`);
+  }
+
+  async declareExchange(
+    vhost: string,
+    name: string,
+    options: { type: string; durable?: boolean; auto_delete?: boolean; arguments?: Arguments },
+  ): Promise<void> {
+    await this.#send("PUT", path("exchanges", vhost, name), { durable: true, ...options });
+  }
+
+  async deleteExchange(vhost: string, name: string): Promise<void> {
+    await this.#send("DELETE", path("exchanges", vhost, name));
+  }
+
+  async bindQueue(vhost: string, queue: string, exchange: string, routingKey = ""): Promise<void> {
+    await this.#send("POST", `${path("bindings", vhost)}/e/${encodeURIComponent(exchange)}/q/${encodeURIComponent(queue)}`, {
+      routing_key: routingKey,
+    });
+  }
+
+  /** @returns whether a queue took it */
+  async publish(
+    vhost: string,
+    message: {
+      exchange: string;
+      routingKey?: string;
+      body: string | Uint8Array;
+      properties?: Record<string, unknown>;
+    },
+  ): Promise<boolean> {
+    const name = message.exchange === "" ? "amq.default" : message.exchange;
+    const { routed } = await this.#send<{ routed: boolean }>("POST", `${path("exchanges", vhost, name)}/publish`, {
+      properties: message.properties ?? {},
+      routing_key: message.routingKey ?? "",
+      payload: Buffer.from(message.body).toString("base64"),
+      payload_encoding: "base64",
+    });
+    return routed;
+  }
+
+  /** Looks at the first messages of a queue, which are put back (and then count as redelivered), or takes them. */
+  getMessages(
+    vhost: string,
+    queue: string,
+    options: { count?: number; take?: boolean } = {},
+  ): Promise<FetchedMessage[]> {
+    return this.#send("POST", `${path("queues", vhost, queue)}/get`, {
+      count: options.count ?? 100,
+      ackmode: options.take ? "ack_requeue_false" : "ack_requeue_true",
+      encoding: "auto",
+    });
+  }
+
+  /** @param policy.pattern regular expression over names of queues, exchanges or both */
+  async setPolicy(
+    vhost: string,
+    name: string,
+    policy: { pattern: string; definition: Arguments; applyTo?: "queues" | "exchanges" | "all"; priority?: number },
+  ): Promise<void> {
+    const { pattern, definition, applyTo = "queues", priority = 0 } = policy;
+    await this.#send("PUT", path("policies", vhost, name), { pattern, definition, "apply-to": applyTo, priority });
+  }
+
+  async clearPolicy(vhost: string, name: string): Promise<void> {
+    await this.#send("DELETE", path("policies", vhost, name));
+  }
+
+  async createUser(name: string, password: string, permissions: Permissions): Promise<void> {
+    await this.#send("PUT", path("users", name), { password, tags: "" });
+    await this.grant(name, permissions);
+  }
+
+  async grant(user: string, permissions: Permissions): Promise<void> {
+    const { vhost, configure, write, read } = permissions;
+    await this.#send("PUT", path("permissions", vhost, user), { configure, write, read });
+  }
+
+  async deleteUser(name: string): Promise<void> {
+    await this.#send("DELETE", path("users", name));
+  }
+
+  async #get<T>(resource: string): Promise<T> {
+    return this.#send<T>("GET", resource);
+  }
+
+  /** Gone already is fine for DELETE. @throws Error with the broker's own reason */
+  async #send<T>(method: string, resource: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
+    const response = await fetch(`${this.#base}${resource}`, {
+      method,
+      headers: { authorization: this.#authorization, "content-type": "application/json", ...headers },
+      signal: AbortSignal.timeout(30_000),
+      ...(method === "GET" || method === "DELETE" ? {} : { body: JSON.stringify(body ?? {}) }),
+    });
+    const text = await response.text();
+    if (!response.ok && !(method === "DELETE" && response.status === 404)) {
+      throw new Error(`The broker's management API answered ${method} ${resource} with ${response.status}: ${text}`);
+    }
+    return text === "" ? (undefined as T) : (JSON.parse(text) as T);
+  }
+}
+
+function path(...parts: string[]): string {
+  return parts.map((part) => `/${encodeURIComponent(part)}`).join("");
+}

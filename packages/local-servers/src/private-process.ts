@@ -1,0 +1,85 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
+import { chmod, chown, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { guard } from "./watchdog.ts";
+
+export const execute = promisify(execFile);
+
+/** A user of this machine; undefined stands for the one that we are. */
+export type Account = { uid: number; gid: number } | undefined;
+
+/** Servers do not run as root: the first of these users that exists, or nobody in particular when we are not root. */
+export async function unprivilegedAccount(...names: string[]): Promise<Account> {
+  if (process.getuid?.() !== 0) return undefined;
+  const passwd = await readFile("/etc/passwd", "utf8");
+  const users = new Map(passwd.split("\n").map((line) => [line.split(":")[0], line.split(":")] as const));
+  const user = [...names, "nobody"].map((name) => users.get(name)).find((fields) => fields !== undefined);
+  if (user === undefined) throw new Error("No unprivileged user to run a server under: /etc/passwd has no nobody.");
+  return { uid: Number(user[2]), gid: Number(user[3]) };
+}
+
+/** A temporary folder that only this account reads; `remove` takes it away, as the end of this process does. */
+export async function privateFolder(name: string, account: Account): Promise<{ path: string; remove(): Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), `${name}-`));
+  const release = guard({ folder: path });
+  await chmod(path, 0o700);
+  if (account !== undefined) await chown(path, account.uid, account.gid);
+  return {
+    path,
+    async remove() {
+      await rm(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+      release();
+    },
+  };
+}
+
+/** A server process of our own, in a session of its own, so that Ctrl-C in a terminal does not reach it. */
+export class PrivateProcess {
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<unknown>;
+
+  private constructor(child: ChildProcess, release: () => void) {
+    this.#child = child;
+    this.#ended = once(child, "exit").finally(release);
+  }
+
+  /** @param options.output file that stdout and stderr are appended to */
+  static async start(
+    command: string,
+    args: string[],
+    options: { account: Account; cwd: string; env: NodeJS.ProcessEnv; output: string },
+  ): Promise<PrivateProcess> {
+    const { account, cwd, env } = options;
+    const output = openSync(options.output, "a");
+    const child = spawn(command, args, { ...account, cwd, env, detached: true, stdio: ["ignore", output, output] });
+    closeSync(output);
+    await once(child, "spawn");
+    const { pid } = child;
+    if (pid === undefined) throw new Error(`${command} has no pid`);
+    return new PrivateProcess(child, guard({ pid }));
+  }
+
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    if (this.isRunning) this.#child.kill(signal);
+  }
+
+  /** Sends a signal that ends it, and resolves when it has ended. */
+  async end(signal: NodeJS.Signals): Promise<void> {
+    this.signal(signal);
+    await this.#ended;
+  }
+}
+
+/** The last lines of a server's output, for error messages. */
+export async function lastLines(file: string, count = 20): Promise<string> {
+  const text = await readFile(file, "utf8").catch(() => "");
+  return text.trimEnd().split("\n").slice(-count).join("\n");
+}

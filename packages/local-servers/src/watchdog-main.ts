@@ -1,0 +1,34 @@
+/** The process that `guard` starts: when its parent has ended, whatever the parent left behind goes. */
+import { rm } from "node:fs/promises";
+import { createInterface } from "node:readline";
+import type { Duty, WatchdogOrder } from "./watchdog.ts";
+
+const duties = new Map<number, Duty>();
+for await (const line of createInterface({ input: process.stdin })) {
+  const order: WatchdogOrder = JSON.parse(line);
+  if ("duty" in order) duties.set(order.id, order.duty);
+  else duties.delete(order.id);
+}
+
+const left = [...duties.values()];
+for (const duty of left) {
+  if ("pid" in duty) kill(duty.pid);
+}
+for (const duty of left) {
+  if ("folder" in duty) await rm(duty.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  if ("container" in duty) await removeContainer(duty.container);
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended by itself
+  }
+}
+
+async function removeContainer(id: string): Promise<void> {
+  const { getContainerRuntimeClient } = await import("testcontainers");
+  const client = await getContainerRuntimeClient();
+  await client.container.getById(id).remove({ force: true, v: true });
+}
