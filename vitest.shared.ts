@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 /** Settings of every workspace's tests. `test/unit` needs nothing; `test/servers` finds or starts its own servers. */
@@ -5,8 +6,11 @@ export const servers = defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     typecheck: { enabled: true, include: ["test/unit/**/*.test-d.ts"] },
+    // One broker and one PostgreSQL per run, started when the first test asks for one
+    globalSetup: fileURLToPath(new URL("packages/local-servers/src/vitest-global-setup.ts", import.meta.url)),
     expect: { requireAssertions: true, poll: { timeout: 15_000, interval: 20 } },
-    testTimeout: 30_000,
+    // Enough for a broker's restart on a busy machine with two cores
+    testTimeout: 60_000,
     hookTimeout: 120_000,
   },
 });

@@ -24,7 +24,9 @@ export async function handshake(url: string, timeoutMs: number): Promise<Handsha
   let received = Buffer.alloc(0);
   let version: string | undefined;
   socket
-    .setTimeout(timeoutMs, () => reject(new Error(`no answer from ${address.host}:${address.port} within ${timeoutMs} ms`)))
+    .setTimeout(timeoutMs, () =>
+      reject(new Error(`no answer from ${address.host}:${address.port} within ${timeoutMs} ms`)),
+    )
     .on("error", reject)
     .on("close", () => reject(new Error(`${address.host}:${address.port} closed the connection before it stood`)))
     .on(isTls ? "secureConnect" : "connect", () => socket.write(protocolHeader))

@@ -13,7 +13,6 @@ export interface ContainerOptions {
   files?: Record<string, string>;
   /** What it prints when its first start is through */
   startedMessage: RegExp;
-  log: (line: string) => void;
 }
 
 /** Publishes on 127.0.0.1 only, which testcontainers has no option for. */

@@ -1,4 +1,10 @@
+export { type AmqpFrame, amqpMethods } from "./amqp-frames.ts";
 export { handshake } from "./amqp-handshake.ts";
+export { freePorts } from "./free-ports.ts";
 export * from "./management.ts";
+export * from "./postgres.ts";
+export * from "./proxy.ts";
 export * from "./rabbitmq.ts";
+export * from "./service-process.ts";
+export type { SharedBroker } from "./shared-servers.ts";
 export * from "./virtual-host.ts";

@@ -174,9 +174,13 @@ export class Management {
   }
 
   async bindQueue(vhost: string, queue: string, exchange: string, routingKey = ""): Promise<void> {
-    await this.#send("POST", `${path("bindings", vhost)}/e/${encodeURIComponent(exchange)}/q/${encodeURIComponent(queue)}`, {
-      routing_key: routingKey,
-    });
+    await this.#send(
+      "POST",
+      `${path("bindings", vhost)}/e/${encodeURIComponent(exchange)}/q/${encodeURIComponent(queue)}`,
+      {
+        routing_key: routingKey,
+      },
+    );
   }
 
   /** @returns whether a queue took it */

@@ -22,8 +22,13 @@ export async function unprivilegedAccount(...names: string[]): Promise<Account> 
   return { uid: Number(user[2]), gid: Number(user[3]) };
 }
 
+export interface PrivateFolder {
+  path: string;
+  remove(): Promise<void>;
+}
+
 /** A temporary folder that only this account reads; `remove` takes it away, as the end of this process does. */
-export async function privateFolder(name: string, account: Account): Promise<{ path: string; remove(): Promise<void> }> {
+export async function privateFolder(name: string, account: Account): Promise<PrivateFolder> {
   const path = await mkdtemp(join(tmpdir(), `${name}-`));
   const release = guard({ folder: path });
   await chmod(path, 0o700);

@@ -7,7 +7,9 @@ const policy = "/usr/sbin/policy-rc.d";
 export async function whyNoApt(): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return "not root, so that apt cannot install it";
   const release = await readFile("/etc/os-release", "utf8").catch(() => "");
-  return /^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(release) ? undefined : "not Debian or Ubuntu, so that there is no apt";
+  return /^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(release)
+    ? undefined
+    : "not Debian or Ubuntu, so that there is no apt";
 }
 
 /**

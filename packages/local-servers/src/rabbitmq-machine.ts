@@ -5,7 +5,15 @@ import { delimiter, dirname, join } from "node:path";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { freePorts } from "./free-ports.ts";
-import { type Account, execute, lastLines, PrivateProcess, privateFolder, unprivilegedAccount } from "./private-process.ts";
+import {
+  type Account,
+  execute,
+  lastLines,
+  type PrivateFolder,
+  PrivateProcess,
+  privateFolder,
+  unprivilegedAccount,
+} from "./private-process.ts";
 import { type BrokerPorts, type Credentials, rabbitMqConfig } from "./rabbitmq-config.ts";
 import { retryUntil } from "./retry-until.ts";
 import type { ServerEngine } from "./server-engine.ts";
@@ -20,8 +28,12 @@ const scriptPlaces = [
 
 /** @returns the folder of rabbitmq-server and its tools, or undefined when RabbitMQ is not installed */
 export function findRabbitMq(): string | undefined {
-  const onPath = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "" && folder !== "/usr/sbin");
-  const [server] = [...scriptPlaces, ...onPath].flatMap((place) => globSync(join(place, "rabbitmq-server")).toSorted().toReversed());
+  const onPath = (process.env["PATH"] ?? "")
+    .split(delimiter)
+    .filter((folder) => folder !== "" && folder !== "/usr/sbin");
+  const [server] = [...scriptPlaces, ...onPath].flatMap((place) =>
+    globSync(join(place, "rabbitmq-server")).toSorted().toReversed(),
+  );
   return server === undefined ? undefined : dirname(server);
 }
 
@@ -100,14 +112,9 @@ class NodeEngine implements ServerEngine {
   readonly #scripts: string;
   readonly #env: Record<string, string>;
   readonly #account: Account;
-  readonly #folder: { path: string; remove(): Promise<void> };
+  readonly #folder: PrivateFolder;
 
-  constructor(
-    scripts: string,
-    env: Record<string, string>,
-    account: Account,
-    folder: { path: string; remove(): Promise<void> },
-  ) {
+  constructor(scripts: string, env: Record<string, string>, account: Account, folder: PrivateFolder) {
     this.#scripts = scripts;
     this.#env = env;
     this.#account = account;
@@ -123,7 +130,9 @@ class NodeEngine implements ServerEngine {
   async #startEpmd(): Promise<void> {
     const port = this.#env["ERL_EPMD_PORT"] ?? "";
     this.#epmd = await this.#startProcess(await findEpmd(), ["-port", port, "-address", "127.0.0.1"]);
-    await retryUntil("epmd, which tells Erlang nodes of each other", () => connects(Number(port)), { timeoutMs: 20_000 });
+    await retryUntil("epmd, which tells Erlang nodes of each other", () => connects(Number(port)), {
+      timeoutMs: 20_000,
+    });
   }
 
   #startProcess(command: string, args: string[]): Promise<PrivateProcess> {
@@ -175,7 +184,13 @@ class NodeEngine implements ServerEngine {
 async function findEpmd(): Promise<string> {
   const places = ["/usr/bin/epmd", "/usr/local/bin/epmd", "/opt/homebrew/bin/epmd"];
   for (const place of [...places, ...globSync("{/usr/lib/erlang,/usr/local/lib/erlang,/opt/erlang}/erts-*/bin/epmd")]) {
-    if (await access(place).then(() => true, () => false)) return place;
+    if (
+      await access(place).then(
+        () => true,
+        () => false,
+      )
+    )
+      return place;
   }
   return "epmd";
 }

@@ -79,7 +79,8 @@ function sourceFromEnvironment(env: NodeJS.ProcessEnv): RabbitMqSource | undefin
   const wanted = env["RABBITMQ_FROM"];
   if (wanted === undefined || wanted === "") return undefined;
   const source = rabbitMqSources.find((name) => name === wanted);
-  if (source === undefined) throw new Error(`RABBITMQ_FROM is "${wanted}", but must be one of ${rabbitMqSources.join(", ")}.`);
+  if (source === undefined)
+    throw new Error(`RABBITMQ_FROM is "${wanted}", but must be one of ${rabbitMqSources.join(", ")}.`);
   return source;
 }
 
@@ -110,7 +111,7 @@ const ways: Record<
     log(`Starting RabbitMQ in a container (${rabbitMqImage})`);
     const ports = await brokerPorts();
     const credentials = randomCredentials();
-    const engine = await createRabbitMqContainer(ports, credentials, log);
+    const engine = await createRabbitMqContainer(ports, credentials);
     return OwnedRabbitMq.start({ engine, host: engine.host, ports, credentials, source: "container", installed: [] });
   },
   async machine(_env, log) {
@@ -122,7 +123,9 @@ const ways: Record<
     if (missing !== undefined) return missing;
     const installed = await installRabbitMq(log);
     const scripts = findRabbitMq();
-    return scripts === undefined ? "apt installed it, but it is not where it should be" : startNode(scripts, "apt", installed, log);
+    return scripts === undefined
+      ? "apt installed it, but it is not where it should be"
+      : startNode(scripts, "apt", installed, log);
   },
 };
 
@@ -196,7 +199,9 @@ class OwnedRabbitMq implements RabbitMq {
     if (!(await this.#engine.isRunning())) await this.#engine.start();
     const management = new Management(this.managementUrl);
     const giveUp = async (): Promise<string | undefined> =>
-      (await this.#engine.isRunning()) ? undefined : `it ended by itself. Its last lines:\n${await this.#engine.lastOutput()}`;
+      (await this.#engine.isRunning())
+        ? undefined
+        : `it ended by itself. Its last lines:\n${await this.#engine.lastOutput()}`;
     const ready = { timeoutMs: 120_000, giveUp };
     const answer = await retryUntil("RabbitMQ's start", () => handshake(this.url, 5_000), ready);
     await retryUntil("RabbitMQ's management API", () => management.version(), ready);
@@ -256,9 +261,12 @@ async function useNamed(env: NodeJS.ProcessEnv, log: (line: string) => void): Pr
   const { host, hostname, username, password } = new URL(url);
   log(`Using the RabbitMQ that AMQP_URL names, at ${host}`);
   const { version } = await handshake(url, 10_000).catch((error: unknown) => {
-    throw new Error(`The RabbitMQ at ${host}, which AMQP_URL names, does not answer. Is it running, are the credentials right?`, {
-      cause: error,
-    });
+    throw new Error(
+      `The RabbitMQ at ${host}, which AMQP_URL names, does not answer. Is it running, are the credentials right?`,
+      {
+        cause: error,
+      },
+    );
   });
   const managementUrl = env["RABBITMQ_MANAGEMENT_URL"] || `http://${username}:${password}@${hostname}:15672`;
   const hasManagement = await new Management(managementUrl).version().then(
@@ -266,7 +274,9 @@ async function useNamed(env: NodeJS.ProcessEnv, log: (line: string) => void): Pr
     () => false,
   );
   const refuse = (): Promise<never> =>
-    Promise.reject(new Error(`The RabbitMQ at ${host} is yours (AMQP_URL): it is used, but not stopped, killed or frozen.`));
+    Promise.reject(
+      new Error(`The RabbitMQ at ${host} is yours (AMQP_URL): it is used, but not stopped, killed or frozen.`),
+    );
   return {
     url,
     managementUrl: hasManagement ? managementUrl : undefined,

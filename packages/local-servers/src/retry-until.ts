@@ -16,7 +16,8 @@ export async function retryUntil<T>(
     try {
       return await attempt();
     } catch (error) {
-      const reason = (await giveUp?.()) ?? (performance.now() > deadline ? `not within ${timeoutMs / 1000} s` : undefined);
+      const reason =
+        (await giveUp?.()) ?? (performance.now() > deadline ? `not within ${timeoutMs / 1000} s` : undefined);
       if (reason !== undefined) {
         const last = error instanceof Error ? error.message : String(error);
         throw new Error(`${awaited}: ${reason} (last: ${last})`, { cause: error });

@@ -34,7 +34,11 @@ export function guard(duty: Duty): () => void {
 function startWatchdog(): ChildProcess {
   const main = fileURLToPath(new URL("./watchdog-main.ts", import.meta.url));
   // Detached: Ctrl-C in a terminal is not for it
-  const child = spawn(process.execPath, [main], { stdio: ["pipe", "ignore", "inherit"], detached: true, env: process.env });
+  const child = spawn(process.execPath, [main], {
+    stdio: ["pipe", "ignore", "inherit"],
+    detached: true,
+    env: process.env,
+  });
   child.unref();
   child.stdin.on("error", () => {});
   if ("unref" in child.stdin && typeof child.stdin.unref === "function") child.stdin.unref();

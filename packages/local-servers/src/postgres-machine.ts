@@ -1,0 +1,117 @@
+import { globSync } from "node:fs";
+import { chown, writeFile } from "node:fs/promises";
+import { delimiter, dirname, join } from "node:path";
+import {
+  type Account,
+  execute,
+  lastLines,
+  type PrivateFolder,
+  PrivateProcess,
+  privateFolder,
+  unprivilegedAccount,
+} from "./private-process.ts";
+import type { ServerEngine } from "./server-engine.ts";
+
+/** @returns the folder of initdb and postgres, the newest if there are several, or undefined when it is not installed */
+export function findPostgres(): string | undefined {
+  const installed = globSync(["/usr/lib/postgresql/*/bin/initdb", "/opt/homebrew/opt/postgresql@*/bin/initdb"]);
+  const version = (path: string): number => Number(/(\d+)\/bin/.exec(path)?.[1] ?? 0);
+  const [newest] = installed.toSorted((one, other) => version(other) - version(one));
+  const onPath = (process.env["PATH"] ?? "").split(delimiter).flatMap((folder) => globSync(join(folder, "initdb")));
+  const initdb = newest ?? onPath[0];
+  return initdb === undefined ? undefined : dirname(initdb);
+}
+
+/** A cluster of its own of the PostgreSQL installed on this machine: own folder, under an unprivileged user, on 127.0.0.1 only. */
+export async function createPostgresCluster(programs: string, port: number, password: string): Promise<ServerEngine> {
+  const account = await unprivilegedAccount("postgres");
+  const folder = await privateFolder("postgres", account);
+  try {
+    const passwordFile = join(folder.path, "password");
+    await writeFile(passwordFile, password, { mode: 0o600 });
+    if (account !== undefined) await chown(passwordFile, account.uid, account.gid);
+    const options = ["--username=postgres", "--auth=scram-sha-256", `--pwfile=${passwordFile}`];
+    const format = ["--encoding=UTF8", "--locale=C", "--no-sync"];
+    await execute(join(programs, "initdb"), [`--pgdata=${join(folder.path, "data")}`, ...options, ...format], {
+      ...account,
+      cwd: folder.path,
+      env: { PATH: process.env["PATH"], LANG: "C" },
+    });
+    return new ClusterEngine(programs, port, account, folder);
+  } catch (error) {
+    await folder.remove();
+    throw error;
+  }
+}
+
+class ClusterEngine implements ServerEngine {
+  #process: PrivateProcess | undefined;
+  readonly #programs: string;
+  readonly #port: number;
+  readonly #account: Account;
+  readonly #folder: PrivateFolder;
+
+  constructor(programs: string, port: number, account: Account, folder: PrivateFolder) {
+    this.#programs = programs;
+    this.#port = port;
+    this.#account = account;
+    this.#folder = folder;
+  }
+
+  async start(): Promise<void> {
+    const settings = {
+      port: this.#port,
+      listen_addresses: "127.0.0.1",
+      unix_socket_directories: "",
+      max_connections: 200,
+      // A killed server loses nothing by this, only a machine that loses its power
+      fsync: "off",
+    };
+    const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+    this.#process = await PrivateProcess.start(
+      join(this.#programs, "postgres"),
+      ["-D", join(this.#folder.path, "data"), ...args],
+      {
+        account: this.#account,
+        cwd: this.#folder.path,
+        env: { PATH: process.env["PATH"], LANG: "C" },
+        output: join(this.#folder.path, "output.log"),
+      },
+    );
+  }
+
+  /** "Fast" in PostgreSQL's words: clients are thrown out, all is written. */
+  async stop(): Promise<void> {
+    await this.#process?.end("SIGINT");
+  }
+
+  async kill(): Promise<void> {
+    await this.#process?.end("SIGKILL");
+  }
+
+  async freeze(): Promise<void> {
+    this.#process?.signal("SIGSTOP");
+  }
+
+  async thaw(): Promise<void> {
+    this.#process?.signal("SIGCONT");
+  }
+
+  async run(command: string, args: string[]): Promise<void> {
+    await execute(join(this.#programs, command), args, { ...this.#account, cwd: this.#folder.path });
+  }
+
+  async isRunning(): Promise<boolean> {
+    return this.#process?.isRunning === true;
+  }
+
+  lastOutput(): Promise<string> {
+    return lastLines(join(this.#folder.path, "output.log"));
+  }
+
+  /** SIGQUIT ends its children with it, at once. */
+  async remove(): Promise<void> {
+    await this.#process?.end("SIGQUIT");
+    await this.#folder.remove();
+  }
+}

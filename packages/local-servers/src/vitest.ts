@@ -1,0 +1,82 @@
+/** `test` of vitest, extended: each test gets a virtual host of its own, and what it opens is closed after it. */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
+import { beforeAll, inject, test as base } from "vitest";
+import { createDatabase } from "./postgres.ts";
+import { startRabbitMq } from "./rabbitmq.ts";
+import type { SharedServers } from "./shared-servers.ts";
+import { createVirtualHost } from "./virtual-host.ts";
+
+type Closeable = AsyncDisposable | Disposable | (() => unknown);
+
+/** Registers what is to be closed after the test, newest first; hands it back. */
+export type Cleanup = <T extends Closeable>(opened: T) => T;
+
+let asked: Promise<SharedServers> | undefined;
+
+/** The servers of this run: the first who asks has them started. */
+function sharedServers(): Promise<SharedServers> {
+  asked ??= askForServers();
+  return asked;
+}
+
+async function askForServers(): Promise<SharedServers> {
+  const socket = connect(inject("localServersPort"), "127.0.0.1");
+  await once(socket, "connect");
+  const answer: SharedServers | { error: string } = JSON.parse(await text(socket));
+  if ("error" in answer) throw new Error(answer.error);
+  return answer;
+}
+
+// Starting servers is not the first test's time: an image may have to be fetched
+beforeAll(async () => {
+  await sharedServers();
+}, 15 * 60_000);
+
+export const test = base
+  .extend("broker", { scope: "worker" }, async () => (await sharedServers()).broker)
+  .extend("ownBrokerOfFile", { scope: "file" }, async ({ broker }, { onCleanup }) => {
+    const here =
+      broker.source === "container" ? (["container", "machine"] as const) : (["machine", "container"] as const);
+    const own = await startRabbitMq({ from: here }).catch((error: unknown) => String(error));
+    if (typeof own !== "string") onCleanup(() => own.close());
+    return own;
+  })
+  .extend("ownBroker", async ({ ownBrokerOfFile, skip }) => {
+    if (typeof ownBrokerOfFile === "string") {
+      return skip("needs a broker that may be stopped: a Docker engine, or apt-get install rabbitmq-server");
+    }
+    await ownBrokerOfFile.thaw();
+    await ownBrokerOfFile.start();
+    return ownBrokerOfFile;
+  })
+  .extend("vhost", async ({ broker }, { onCleanup }) => {
+    const vhost = await createVirtualHost(broker);
+    onCleanup(() => vhost.close());
+    return vhost;
+  })
+  .extend("database", async ({ skip }, { onCleanup }) => {
+    const { url, reason } = (await sharedServers()).postgres;
+    if (url === undefined) return skip(reason);
+    const database = await createDatabase(url);
+    onCleanup(() => database.close());
+    return database;
+  })
+  // oxlint-disable-next-line no-empty-pattern -- vitest reads the parameters, and needs a pattern
+  .extend("cleanup", async ({}, { onCleanup }): Promise<Cleanup> => {
+    const opened: Closeable[] = [];
+    onCleanup(async () => {
+      for (const one of opened.toReversed()) await close(one);
+    });
+    return (one) => {
+      opened.push(one);
+      return one;
+    };
+  });
+
+async function close(opened: Closeable): Promise<void> {
+  if (typeof opened === "function") await opened();
+  else if (Symbol.asyncDispose in opened) await opened[Symbol.asyncDispose]();
+  else opened[Symbol.dispose]();
+}
