@@ -15,13 +15,19 @@ export interface ContainerOptions {
   startedMessage: RegExp;
 }
 
-/** Publishes on 127.0.0.1 only, which testcontainers has no option for. */
+/** Publishes on 127.0.0.1 only, which testcontainers has no option for, and tells of the container before it starts. */
 class LocalContainer extends GenericContainer {
+  onCreated: (id: string) => void = () => {};
+
   protected override async beforeContainerCreated(): Promise<void> {
     const { info } = await getContainerRuntimeClient();
     if (info.containerRuntime.host !== "localhost") return;
     const bindings: Record<string, { HostPort?: string; HostIp?: string }[]> = this.hostConfig.PortBindings ?? {};
     for (const binding of Object.values(bindings).flat()) binding.HostIp = "127.0.0.1";
+  }
+
+  protected override async containerCreated(id: string): Promise<void> {
+    this.onCreated(id);
   }
 }
 
@@ -48,21 +54,21 @@ export class ContainerEngine implements ServerEngine {
     const client = await getContainerRuntimeClient();
     const ports = Object.entries(options.ports).map(([container, host]) => ({ container: Number(container), host }));
     const files = Object.entries(options.files ?? {}).map(([target, content]) => ({ target, content }));
-    let created: ContainerEngine | undefined;
-    const container = new (class extends LocalContainer {
-      protected override async containerCreated(id: string): Promise<void> {
-        created = new ContainerEngine(client, id);
-      }
-    })(options.image)
+    const container = new LocalContainer(options.image)
       .withExposedPorts(...ports)
       .withEnvironment(options.environment ?? {})
       .withCopyContentToContainer(files)
       // A broker's data folder is named after its host
       .withHostname("local-servers")
+      .withLabels({ "local-servers.started-by": String(process.pid) })
       .withWaitStrategy(Wait.forLogMessage(options.startedMessage))
       .withStartupTimeout(180_000)
       // Our watchdog removes it: the one of testcontainers would itself stay for ten seconds after the end
       .withAutoCleanup(false);
+    let created: ContainerEngine | undefined;
+    container.onCreated = (id) => {
+      created = new ContainerEngine(client, id);
+    };
     try {
       await container.start();
     } catch (error) {

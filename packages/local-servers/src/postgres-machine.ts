@@ -15,11 +15,14 @@ import type { ServerEngine } from "./server-engine.ts";
 /** @returns the folder of initdb and postgres, the newest if there are several, or undefined when it is not installed */
 export function findPostgres(): string | undefined {
   const installed = globSync(["/usr/lib/postgresql/*/bin/initdb", "/opt/homebrew/opt/postgresql@*/bin/initdb"]);
-  const version = (path: string): number => Number(/(\d+)\/bin/.exec(path)?.[1] ?? 0);
-  const [newest] = installed.toSorted((one, other) => version(other) - version(one));
+  const [newest] = installed.toSorted((one, other) => versionIn(other) - versionIn(one));
   const onPath = (process.env["PATH"] ?? "").split(delimiter).flatMap((folder) => globSync(join(folder, "initdb")));
   const initdb = newest ?? onPath[0];
   return initdb === undefined ? undefined : dirname(initdb);
+}
+
+function versionIn(path: string): number {
+  return Number(/(\d+)\/bin/.exec(path)?.[1] ?? 0);
 }
 
 /** A cluster of its own of the PostgreSQL installed on this machine: own folder, under an unprivileged user, on 127.0.0.1 only. */

@@ -1,7 +1,5 @@
-import { chmod, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { execute } from "./private-process.ts";
-
-const policy = "/usr/sbin/policy-rc.d";
 
 /** @returns why apt cannot be used here, or undefined when it can */
 export async function whyNoApt(): Promise<string | undefined> {
@@ -17,47 +15,40 @@ export async function whyNoApt(): Promise<string | undefined> {
  * @returns the packages that came onto the machine
  */
 export async function installRabbitMq(log: (line: string) => void): Promise<string[]> {
-  log("Installing RabbitMQ: apt-get install --no-install-recommends rabbitmq-server (takes a minute or two)");
-  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  const apt = (...args: string[]): Promise<{ stdout: string }> =>
-    execute("apt-get", ["-q", ...args], { env, maxBuffer: 64 * 1024 * 1024, timeout: 15 * 60_000 });
-  await apt("update");
-  const install = ["install", "-y", "--no-install-recommends", "rabbitmq-server"];
-  const { stdout: plan } = await apt("--simulate", ...install);
+  log("Installing RabbitMQ, for a minute or two: apt-get install --no-install-recommends rabbitmq-server");
+  await inOwnSession("apt-get -q update");
+  const install = "apt-get -q -y --no-install-recommends install rabbitmq-server";
+  const plan = await inOwnSession(`${install} --simulate`);
   const packages = [...plan.matchAll(/^Inst (\S+)/gm)].map(([, name = ""]) => name);
   log(`apt-get installs ${packages.length} packages`);
-  await withoutStartingServices(() => apt(...install));
-  await disableService("rabbitmq-server");
-  if (packages.includes("erlang-base")) await disableService("epmd");
+  await inOwnSession(`${refuseServiceStarts}\n${install}`);
+  await disable(packages);
   return packages;
 }
 
-/** `policy-rc.d` is what Debian's maintainer scripts ask whether they may start a service; 101 says no. */
-async function withoutStartingServices(install: () => Promise<unknown>): Promise<void> {
-  const before = await readFile(policy, "utf8").catch(() => undefined);
-  const mode = before === undefined ? undefined : (await stat(policy)).mode;
-  await writeFile(policy, "#!/bin/sh\nexit 101\n");
-  await chmod(policy, 0o755);
-  try {
-    await install();
-  } finally {
-    if (before === undefined || mode === undefined) await rm(policy, { force: true });
-    else {
-      await writeFile(policy, before);
-      await chmod(policy, mode & 0o7777);
-    }
-  }
+/** Debian's packages ask policy-rc.d whether they may start a service, and 101 says no. What was there before is put back. */
+const refuseServiceStarts = `
+policy=/usr/sbin/policy-rc.d
+[ ! -e $policy ] || mv $policy $policy.before
+restore() { if [ -e $policy.before ]; then mv $policy.before $policy; else rm -f $policy; fi }
+trap restore EXIT
+printf '#!/bin/sh\\nexit 101\\n' >$policy
+chmod +x $policy`;
+
+/** In a session of its own it comes to its end, whatever becomes of us: neither dpkg nor policy-rc.d is left half done. */
+async function inOwnSession(script: string): Promise<string> {
+  const { stdout } = await execute("setsid", ["--wait", "sh", "-e", "-c", script], {
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C" },
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  return stdout;
 }
 
-/** The package enables what it installs, for systemd and for the older init alike. */
-async function disableService(name: string): Promise<void> {
-  const commands = [
-    ["deb-systemd-helper", "disable", `${name}.service`],
-    ["deb-systemd-helper", "disable", `${name}.socket`],
-    ["update-rc.d", name, "disable"],
-  ] as const;
-  for (const [command, ...args] of commands) {
-    // None of the three exists everywhere, nor does each unit
-    await execute(command, args).catch(() => {});
-  }
+/** The packages enable what they install: for systemd, whether it is here or not, and for the older init scripts. */
+async function disable(installed: string[]): Promise<void> {
+  const units = installed.includes("erlang-base") ? ["epmd.service", "epmd.socket"] : [];
+  // deb-systemd-helper works for packages only, and asks by this whether it does
+  const script = `DPKG_MAINTSCRIPT_PACKAGE=rabbitmq-server deb-systemd-helper disable rabbitmq-server.service ${units.join(" ")}
+    update-rc.d rabbitmq-server disable`;
+  await inOwnSession(script);
 }

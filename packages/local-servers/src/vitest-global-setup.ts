@@ -55,9 +55,6 @@ interface Running {
 }
 
 async function startServers(): Promise<Running> {
-  const log = (line: string): void => {
-    process.stderr.write(`[local-servers] ${line}\n`);
-  };
   const database = startPostgres({ log });
   const broker = await startRabbitMq({ log }).catch(async (error: unknown) => {
     await (await database).server?.close();
@@ -65,6 +62,10 @@ async function startServers(): Promise<Running> {
   });
   log(`RabbitMQ ${broker.version} (${broker.source}) is up`);
   return { broker, postgres: await database };
+}
+
+function log(line: string): void {
+  process.stderr.write(`[local-servers] ${line}\n`);
 }
 
 function describe({ broker, postgres }: Running): SharedServers {

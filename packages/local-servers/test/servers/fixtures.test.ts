@@ -1,27 +1,67 @@
 import { describe, expect } from "vitest";
-import { startProcess, startProxy, handshake } from "../../src/index.ts";
+import { Client } from "pg";
+import { handshake } from "../../src/index.ts";
 import { test } from "../../src/vitest.ts";
 
+const seen = { vhosts: new Set<string>(), databases: new Set<string>(), closed: [] as string[] };
+
 describe("the fixtures", () => {
-  test("give each test a virtual host of its own on the shared broker", async ({ broker, vhost }) => {
-    await expect(handshake(vhost.url, 5_000)).resolves.toEqual({ version: broker.version });
-    await expect(vhost.management.queues(vhost.name)).resolves.toEqual([]);
+  test.for([1, 2])(
+    "give each test a virtual host of its own on the shared broker (%i)",
+    async (_, { broker, vhost }) => {
+      await expect(handshake(vhost.url, 5_000)).resolves.toEqual({ version: broker.version });
+      await expect(vhost.management.queues(vhost.name)).resolves.toEqual([]);
+      expect(seen.vhosts).not.toContain(vhost.name);
+      seen.vhosts.add(vhost.name);
+      await vhost.management.declareQueue(vhost.name, "left behind");
+    },
+  );
+
+  test("have deleted it when the next test begins", async ({ vhost }) => {
+    const [before] = seen.vhosts;
+    await expect(vhost.management.queues(before ?? "")).rejects.toThrow("404");
   });
 
-  test("give each test an empty database", async ({ database }) => {
-    expect(database.url).toMatch(/^postgres:/);
+  test.for([1, 2])("give each test an empty database of its own (%i)", async (_, { database }) => {
+    expect(seen.databases).not.toContain(database.url);
+    seen.databases.add(database.url);
+    const client = new Client({ connectionString: database.url });
+    await client.connect();
+    const { rows } = await client.query(
+      "SELECT count(*)::int FROM information_schema.tables WHERE table_schema = 'public'",
+    );
+    expect(rows).toEqual([{ count: 0 }]);
+    await client.query("CREATE TABLE left_behind ()");
+    await client.end();
   });
 
-  test("start a broker of one's own that may be killed", async ({ ownBroker }) => {
+  test("start a broker that may be killed, for those who ask", async ({ broker, ownBroker }) => {
+    expect(ownBroker.url).not.toBe(broker.url);
     await ownBroker.kill();
-    await expect(handshake(ownBroker.url, 1_000)).rejects.toThrow();
+    await expect(handshake(ownBroker.url, 1_000)).rejects.toThrow(/ECONNREFUSED|ECONNRESET|closed the connection/);
   });
 
-  test("find it up again in the next test", async ({ ownBroker, cleanup }) => {
-    const proxy = cleanup(await startProxy(ownBroker.url));
-    await expect(handshake(proxy.url, 5_000)).resolves.toEqual({ version: ownBroker.version });
-    expect(proxy.accepted).toBe(1);
-    const p = cleanup(await startProcess({ command: "node", args: ["-e", "console.log(1)"] }));
-    await expect(p.exited).resolves.toMatchObject({ code: 0 });
+  test("have it up again in the next test", async ({ ownBroker }) => {
+    await expect(handshake(ownBroker.url, 5_000)).resolves.toEqual({ version: ownBroker.version });
+  });
+
+  test("close what a test hands to cleanup, newest first, while its virtual host still stands", async ({
+    vhost,
+    cleanup,
+  }) => {
+    cleanup(() => seen.closed.push("first"));
+    cleanup({ [Symbol.dispose]: () => seen.closed.push("second") });
+    const third = {
+      async [Symbol.asyncDispose]() {
+        await vhost.management.queues(vhost.name);
+        seen.closed.push("third");
+      },
+    };
+    expect(cleanup(third)).toBe(third);
+    expect(seen.closed).toEqual([]);
+  });
+
+  test("have closed all of it when the next test begins", () => {
+    expect(seen.closed).toEqual(["third", "second", "first"]);
   });
 });

@@ -1,0 +1,88 @@
+import { globSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmdirSync } from "node:fs";
+import { chmod } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { getContainerRuntimeClient } from "testcontainers";
+import { describe, expect, test } from "vitest";
+import { startPostgres, startProcess, startRabbitMq } from "../../src/index.ts";
+import { findPostgres } from "../../src/postgres-machine.ts";
+import { findRabbitMq } from "../../src/rabbitmq-machine.ts";
+import { whyNoContainers } from "../../src/container.ts";
+
+const hold = fileURLToPath(new URL("processes/hold.ts", import.meta.url));
+
+/** Processes that work in a folder or below: each server of ours does, its helpers included. Zombies work nowhere. */
+function processesIn(folder: string): string[] {
+  return globSync("/proc/[0-9]*/cwd").filter((link) => {
+    try {
+      return readlinkSync(link).startsWith(folder);
+    } catch {
+      return false;
+    }
+  });
+}
+
+async function containersOf(pid: number): Promise<string[]> {
+  if ((await whyNoContainers()) !== undefined) return [];
+  const { container } = await getContainerRuntimeClient();
+  const filters = { label: [`local-servers.started-by=${pid}`] };
+  return (await container.dockerode.listContainers({ all: true, filters })).map(({ Id }) => Id);
+}
+
+const cases = [
+  { what: "rabbitmq", source: "machine", isHere: async () => findRabbitMq() !== undefined },
+  { what: "postgres", source: "machine", isHere: async () => findPostgres() !== undefined },
+  { what: "rabbitmq", source: "container", isHere: async () => (await whyNoContainers()) === undefined },
+  { what: "postgres", source: "container", isHere: async () => (await whyNoContainers()) === undefined },
+  { what: "process", source: "machine", isHere: async () => true },
+] as const;
+
+describe("nothing is left behind", () => {
+  test.for(cases)(
+    "when the process that started $what ($source) is killed with -9",
+    async ({ what, source, isHere }, { skip }) => {
+      if (!(await isHere())) skip(`needs ${what} from ${source}`);
+      const folder = realpathSync(mkdtempSync(join(tmpdir(), "left-behind-")));
+      // Servers run under other users
+      await chmod(folder, 0o755);
+      const holder = await startProcess({
+        main: hold,
+        args: [what, source],
+        env: { TMPDIR: folder },
+        readyTimeoutMs: 50_000,
+      });
+      const traces = async (): Promise<unknown[]> => [
+        ...processesIn(folder),
+        ...readdirSync(folder),
+        ...(await containersOf(holder.pid)),
+      ];
+      expect(await traces()).not.toEqual([]);
+      await holder.kill();
+      await expect.poll(traces).toEqual([]);
+      rmdirSync(folder);
+    },
+  );
+
+  test("after close, and the watchdog has gone, too", async ({ skip }) => {
+    if (findRabbitMq() === undefined || findPostgres() === undefined)
+      skip("needs RabbitMQ and PostgreSQL on this machine");
+    const before = childrenOf(process.pid);
+    const foldersBefore = new Set(readdirSync(tmpdir()));
+    {
+      await using broker = await startRabbitMq({ from: ["machine"], env: {} });
+      await using database = (await startPostgres({ from: ["machine"], env: {} })).server ?? skip("gone meanwhile");
+      expect([broker.source, database.source]).toEqual(["machine", "machine"]);
+      expect(childrenOf(process.pid).length).toBeGreaterThan(before.length);
+    }
+    await expect.poll(() => childrenOf(process.pid)).toEqual(before);
+    const ours = readdirSync(tmpdir()).filter((name) => /^(rabbitmq|postgres)-/.test(name) && !foldersBefore.has(name));
+    expect(ours).toEqual([]);
+  });
+});
+
+function childrenOf(pid: number): string[] {
+  return globSync(`/proc/${pid}/task/*/children`).flatMap((file) =>
+    readFileSync(file, "utf8").split(" ").filter(Boolean),
+  );
+}

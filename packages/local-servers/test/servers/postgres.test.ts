@@ -1,0 +1,57 @@
+import { Client } from "pg";
+import { describe, expect, test, type TestContext } from "vitest";
+import { createDatabase, type Postgres, startPostgres } from "../../src/index.ts";
+
+async function have(source: "container" | "machine", skip: TestContext["skip"]): Promise<Postgres> {
+  const { server, reason } = await startPostgres({ from: [source], env: {} });
+  return server ?? skip(reason);
+}
+
+async function query(url: string, statement: string): Promise<unknown[]> {
+  const client = new Client({ connectionString: url });
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    return (await client.query(statement)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+describe.each(["container", "machine"] as const)("a PostgreSQL from %s", (source) => {
+  test("keeps its address and what was committed through kill -9 and restart", async ({ skip }) => {
+    await using server = await have(source, skip);
+    expect(new URL(server.url).hostname).toBe("127.0.0.1");
+    const { url } = await server.createDatabase();
+    await query(url, "CREATE TABLE kept AS SELECT 1 AS number");
+    await server.kill();
+    await expect(query(url, "SELECT 1")).rejects.toThrow(/ECONNREFUSED|ECONNRESET|terminated/);
+    await server.start();
+    await server.restart();
+    await expect(query(url, "SELECT number FROM kept")).resolves.toEqual([{ number: 1 }]);
+  });
+
+  test("throws out the clients of a database that is closed", async ({ skip }) => {
+    await using server = await have(source, skip);
+    const database = await server.createDatabase();
+    const client = new Client({ connectionString: database.url });
+    const lost = new Promise<Error>((resolve) => client.once("error", resolve));
+    await client.connect();
+    await database.close();
+    await expect(lost).resolves.toBeInstanceOf(Error);
+    await expect(query(database.url, "SELECT 1")).rejects.toThrow("does not exist");
+  });
+});
+
+describe("a named PostgreSQL", () => {
+  test("is used, but not owned: it refuses to be stopped, and close leaves it alone", async ({ skip }) => {
+    const { server: other, reason } = await startPostgres({ from: ["machine", "container"], env: {} });
+    await using owned = other ?? skip(reason);
+    const { server } = await startPostgres({ env: { DATABASE_URL: owned.url } });
+    expect(server).toMatchObject({ source: "named", isOwned: false, url: owned.url });
+    await expect(server?.stop()).rejects.toThrow("is yours (DATABASE_URL)");
+    await server?.close();
+    await using database = await createDatabase(owned.url);
+    await expect(query(database.url, "SELECT 1 AS one")).resolves.toEqual([{ one: 1 }]);
+  });
+});

@@ -1,0 +1,194 @@
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect } from "vitest";
+import { amqpMethods, handshake, startProxy } from "../../src/index.ts";
+import { type Cleanup, test } from "../../src/vitest.ts";
+import { openClient, queue } from "../peers/amqp-client.ts";
+
+/** A server that sends back what it gets, and its URL. */
+async function echoServer(cleanup: Cleanup): Promise<string> {
+  const server = createServer((socket) => socket.on("error", () => {}).pipe(socket)).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  cleanup(() => server.close());
+  return `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+interface Talk {
+  socket: Socket;
+  heard: () => string;
+  /** How it ended: an error's code or "end" */
+  ended: Promise<string>;
+}
+
+async function talkTo(port: number, cleanup: Cleanup): Promise<Talk> {
+  const socket = connect(port, "127.0.0.1");
+  cleanup(() => socket.destroy());
+  let heard = "";
+  socket.on("data", (chunk) => (heard += String(chunk)));
+  const ended = new Promise<string>((resolve) => {
+    socket
+      .on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? "error"))
+      .on("end", () => resolve("end"));
+  });
+  await once(socket, "connect");
+  return { socket, heard: () => heard, ended };
+}
+
+describe("a proxy, whatever the protocol", () => {
+  test("stands in for the server under the same credentials and path, and counts connections", async ({ cleanup }) => {
+    const proxy = cleanup(await startProxy((await echoServer(cleanup)).replace("//", "//user:secret@") + "/path"));
+    expect(proxy.url).toBe(`tcp://user:secret@127.0.0.1:${proxy.port}/path`);
+    const talk = await talkTo(proxy.port, cleanup);
+    talk.socket.write("hello");
+    await expect.poll(talk.heard).toBe("hello");
+    expect([proxy.connections, proxy.accepted]).toEqual([1, 1]);
+    talk.socket.end();
+    await expect(talk.ended).resolves.toBe("end");
+    await expect.poll(() => proxy.connections).toBe(0);
+  });
+
+  test.for([
+    ["reset", "ECONNRESET"],
+    ["end", "end"],
+  ] as const)("cuts with a %s, which the client sees as %s", async ([how, seen], { cleanup }) => {
+    const proxy = cleanup(await startProxy(await echoServer(cleanup)));
+    const talk = await talkTo(proxy.port, cleanup);
+    await expect.poll(() => proxy.connections).toBe(1);
+    proxy.cut(how);
+    await expect(talk.ended).resolves.toBe(seen);
+  });
+
+  test("freezes without closing, one way or both, and delivers all of it when it thaws", async ({ cleanup }) => {
+    const proxy = cleanup(await startProxy(await echoServer(cleanup)));
+    const talk = await talkTo(proxy.port, cleanup);
+    await expect.poll(() => proxy.connections).toBe(1);
+    proxy.freeze("to-client");
+    talk.socket.write("one ");
+    await expect.poll(() => proxy.links[0]?.bytes["to-server"]).toBe(4);
+    await sleep(50);
+    expect([talk.heard(), proxy.links[0]?.bytes["to-client"]]).toEqual(["", 0]);
+    proxy.freeze();
+    talk.socket.write("two");
+    await sleep(50);
+    expect(proxy.links[0]?.bytes["to-server"]).toBe(4);
+    proxy.thaw();
+    await expect.poll(talk.heard).toBe("one two");
+  });
+
+  test("frozen, takes no more than the sockets hold, so that a sender is held back", async ({ cleanup }) => {
+    const proxy = cleanup(await startProxy(await echoServer(cleanup)));
+    const talk = await talkTo(proxy.port, cleanup);
+    await expect.poll(() => proxy.connections).toBe(1);
+    proxy.freeze();
+    const size = 64 * 1024 * 1024;
+    talk.socket.write(Buffer.alloc(size));
+    await sleep(200);
+    expect(talk.socket.bytesWritten - talk.socket.writableLength).toBeLessThan(size);
+    expect(talk.socket.writableLength).toBeGreaterThan(0);
+  });
+
+  test("freezes connections that are made while it is frozen", async ({ cleanup }) => {
+    const proxy = cleanup(await startProxy(await echoServer(cleanup)));
+    proxy.freeze();
+    const talk = await talkTo(proxy.port, cleanup);
+    talk.socket.write("hello");
+    await sleep(50);
+    expect(talk.heard()).toBe("");
+    proxy.thaw();
+    await expect.poll(talk.heard).toBe("hello");
+  });
+
+  test("cuts the next connection after so many bytes, and only that one", async ({ cleanup }) => {
+    const proxy = cleanup(await startProxy(await echoServer(cleanup)));
+    proxy.cutAfter(3, "to-client");
+    const cut = await talkTo(proxy.port, cleanup);
+    cut.socket.write("hello");
+    await expect(cut.ended).resolves.toBe("ECONNRESET");
+    expect("hel").toContain(cut.heard());
+    const whole = await talkTo(proxy.port, cleanup);
+    whole.socket.write("hello");
+    await expect.poll(whole.heard).toBe("hello");
+  });
+
+  test("refuses new connections and keeps those that stand", async ({ cleanup }) => {
+    const proxy = cleanup(await startProxy(await echoServer(cleanup)));
+    const standing = await talkTo(proxy.port, cleanup);
+    await expect.poll(() => proxy.connections).toBe(1);
+    proxy.refuse();
+    const refused = connect(proxy.port, "127.0.0.1");
+    await expect(once(refused, "close").then(() => "closed")).rejects.toThrow("ECONNRESET");
+    standing.socket.write("hello");
+    await expect.poll(standing.heard).toBe("hello");
+    proxy.accept();
+    const accepted = await talkTo(proxy.port, cleanup);
+    accepted.socket.write("again");
+    await expect.poll(accepted.heard).toBe("again");
+  });
+
+  test("delays what passes, in order", async ({ cleanup }) => {
+    const proxy = cleanup(await startProxy(await echoServer(cleanup)));
+    const talk = await talkTo(proxy.port, cleanup);
+    await expect.poll(() => proxy.connections).toBe(1);
+    proxy.delay(100);
+    const since = performance.now();
+    for (const word of ["one ", "two ", "three"]) talk.socket.write(word);
+    await expect.poll(talk.heard).toBe("one two three");
+    expect(performance.now() - since).toBeGreaterThanOrEqual(190);
+  });
+});
+
+describe("a proxy before a broker", () => {
+  test("holds only the confirm: the message is in the queue, and its sender does not know", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const client = cleanup(await openClient(proxy.url));
+    proxy.filter(({ method }) => (method === amqpMethods.basicAck ? "hold" : "pass"));
+    const publishing = client.publish("unconfirmed").then(() => "confirmed");
+    await expect(client.get()).resolves.toBe("unconfirmed");
+    await expect(Promise.race([publishing, sleep(100, "waiting")])).resolves.toBe("waiting");
+    proxy.release();
+    await expect(publishing).resolves.toBe("confirmed");
+  });
+
+  test("drops a confirm for good, and later ones arrive", async ({ vhost, cleanup }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const client = cleanup(await openClient(proxy.url));
+    proxy.filter(({ method }) => (method === amqpMethods.basicAck ? "drop" : "pass"));
+    const first = client.publish("first").then(
+      () => "confirmed",
+      () => "lost",
+    );
+    await expect(client.get()).resolves.toBe("first");
+    proxy.filter(undefined);
+    await client.publish("second");
+    await expect(Promise.race([first, sleep(100, "waiting")])).resolves.toBe("waiting");
+  });
+
+  test("cuts in the middle of set-up, at the frame that is named", async ({ vhost, cleanup }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    proxy.filter(({ method }) => (method === amqpMethods.queueDeclareOk ? "cut" : "pass"));
+    await expect(openClient(proxy.url)).rejects.toThrow("Channel ended");
+    await expect.poll(async () => (await vhost.management.queues(vhost.name)).map(({ name }) => name)).toEqual([queue]);
+  });
+
+  test("holds one direction of one connection only", async ({ vhost, cleanup }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    await using held = await openClient(proxy.url);
+    const free = cleanup(await openClient(proxy.url));
+    proxy.links[0]?.freeze("to-client");
+    const publishing = held.publish("held").then(() => "confirmed");
+    await expect.poll(() => free.get()).toBe("held");
+    await expect(Promise.race([publishing, sleep(100, "waiting")])).resolves.toBe("waiting");
+    proxy.links[0]?.thaw();
+    await expect(publishing).resolves.toBe("confirmed");
+  });
+
+  test("refuses a handshake in time when it is frozen", async ({ vhost, cleanup }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    proxy.freeze();
+    await expect(handshake(proxy.url, 300)).rejects.toThrow("within 300 ms");
+  });
+});

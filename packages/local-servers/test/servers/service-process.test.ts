@@ -1,0 +1,67 @@
+import { fileURLToPath } from "node:url";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { startProcess } from "../../src/index.ts";
+
+const main = fileURLToPath(new URL("processes/service.ts", import.meta.url));
+
+describe("a service's process", () => {
+  test("is there when it says that it is ready, on the port that it names", async () => {
+    await using service = await startProcess({ main });
+    expect(service.lines.map(({ text, json }) => json?.["msg"] ?? text)).toEqual(["starting", "ready"]);
+    expect((await fetch(service.url)).ok).toBe(true);
+  });
+
+  test("sees of our environment PATH, HOME, LANG and TMPDIR, and beside them what it is given", async () => {
+    process.env["OURS"] = "not for it";
+    await using service = await startProcess({ main, env: { GIVEN: "for it" } });
+    const seen = Object.keys(JSON.parse(await (await fetch(service.url)).text()));
+    expect(seen).toEqual(expect.arrayContaining(["PATH", "HOME", "GIVEN"]));
+    expect(seen.filter((name) => !["PATH", "HOME", "LANG", "TMPDIR", "GIVEN"].includes(name))).toEqual([]);
+    delete process.env["OURS"];
+  });
+
+  test("stops on SIGTERM, and says how it ended", async () => {
+    await using service = await startProcess({ main });
+    await expect(service.stop()).resolves.toEqual({ code: 0, signal: null, ms: expect.any(Number) });
+    expect(service.isRunning).toBe(false);
+  });
+
+  test("that does not stop in time is an error, and is killed by kill", async () => {
+    await using service = await startProcess({ main, env: { DEAF: "1" } });
+    await expect(service.stop({ timeoutMs: 200 })).rejects.toThrow("service.ts still runs 200 ms after SIGTERM");
+    await expect(service.kill()).resolves.toMatchObject({ code: null, signal: "SIGKILL" });
+  });
+
+  test("answers nothing while frozen, and all of it when it thaws", async () => {
+    await using service = await startProcess({ main });
+    service.freeze();
+    const answer = fetch(service.url).then(({ ok }) => ok);
+    await expect(Promise.race([answer, sleep(300, "nothing")])).resolves.toBe("nothing");
+    service.thaw();
+    await expect(answer).resolves.toBe(true);
+  });
+
+  test("is told lines on its stdin, and heard on both streams", async () => {
+    await using service = await startProcess({ main });
+    service.write("hello\n");
+    await expect.poll(() => service.lines.at(-1)).toEqual({ stream: "stderr", text: "heard hello", json: undefined });
+  });
+
+  test("that ends before it is ready, or is not ready in time, is an error with its last lines", async () => {
+    const broken = startProcess({ main: "/does/not/exist.ts" });
+    await expect(broken).rejects.toThrow(/exist\.ts ended \(1\) before it was ready.*Cannot find module/s);
+    const late = startProcess({ main, env: { NEVER_READY: "1" }, readyTimeoutMs: 1_000 });
+    await expect(late).rejects.toThrow(/was not ready within 1000 ms.*\n {2}starting/);
+  });
+
+  test("may be any program, which is not waited for", async () => {
+    await using program = await startProcess({ command: "sh", args: ["-c", "echo one; echo two >&2; exit 3"] });
+    await expect(program.exited).resolves.toMatchObject({ code: 3 });
+    expect(program.lines.map(({ text }) => text).toSorted()).toEqual(["one", "two"]);
+  });
+
+  test("that cannot be started at all is an error", async () => {
+    await expect(startProcess({ command: "/does/not/exist" })).rejects.toThrow("ENOENT");
+  });
+});
