@@ -169,6 +169,7 @@ class OwnedRabbitMq implements RabbitMq {
   #version = "";
   readonly #engine: ServerEngine;
   #isFrozen = false;
+  #isMemoryShort = false;
   #isClosed = false;
 
   static async start(owned: Owned): Promise<OwnedRabbitMq> {
@@ -237,10 +238,13 @@ class OwnedRabbitMq implements RabbitMq {
 
   async raiseMemoryAlarm(): Promise<void> {
     await this.#engine.run("rabbitmqctl", ["set_vm_memory_high_watermark", "0"]);
+    this.#isMemoryShort = true;
   }
 
   async clearMemoryAlarm(): Promise<void> {
+    if (!this.#isMemoryShort) return;
     await this.#engine.run("rabbitmqctl", ["set_vm_memory_high_watermark", "0.6"]);
+    this.#isMemoryShort = false;
   }
 
   async close(): Promise<void> {

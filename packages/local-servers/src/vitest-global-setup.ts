@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import type { TestProject } from "vitest/node";
 import { type RabbitMq, startRabbitMq } from "./rabbitmq.ts";
-import { type Postgres, startPostgres } from "./postgres.ts";
+import { type PostgresResult, startPostgres } from "./postgres.ts";
 import type { SharedServers } from "./shared-servers.ts";
 
 interface Door {
@@ -51,17 +51,19 @@ async function openDoor(): Promise<Door> {
 
 interface Running {
   broker: RabbitMq;
-  postgres: { server: Postgres | undefined; reason: string | undefined };
+  postgres: PostgresResult;
 }
 
+/** Both at once; when one fails, the other is not left running. */
 async function startServers(): Promise<Running> {
-  const database = startPostgres({ log });
-  const broker = await startRabbitMq({ log }).catch(async (error: unknown) => {
-    await (await database).server?.close();
-    throw error;
-  });
-  log(`RabbitMQ ${broker.version} (${broker.source}) is up`);
-  return { broker, postgres: await database };
+  const [broker, postgres] = await Promise.allSettled([startRabbitMq({ log }), startPostgres({ log })]);
+  if (broker.status === "fulfilled" && postgres.status === "fulfilled") {
+    log(`RabbitMQ ${broker.value.version} (${broker.value.source}) is up`);
+    return { broker: broker.value, postgres: postgres.value };
+  }
+  if (broker.status === "fulfilled") await broker.value.close();
+  if (postgres.status === "fulfilled") await postgres.value.server?.close();
+  throw broker.status === "rejected" ? broker.reason : postgres.status === "rejected" ? postgres.reason : undefined;
 }
 
 function log(line: string): void {

@@ -35,7 +35,7 @@ describe.each(["container", "machine"] as const)("a PostgreSQL from %s", (source
     await using server = await have(source, skip);
     const database = await server.createDatabase();
     const client = new Client({ connectionString: database.url });
-    const lost = new Promise<Error>((resolve) => client.once("error", resolve));
+    const lost = new Promise<Error>((resolve) => client.on("error", resolve));
     await client.connect();
     await database.close();
     await expect(lost).resolves.toBeInstanceOf(Error);

@@ -6,13 +6,11 @@ import { openClient } from "../peers/amqp-client.ts";
 
 /** The broker from this source, or this test is skipped. */
 async function have(source: "container" | "machine", skip: TestContext["skip"]): Promise<RabbitMq> {
-  return startRabbitMq({ from: [source], env: {} }).catch(() =>
-    skip(
-      source === "container"
-        ? "needs a Docker engine"
-        : "needs RabbitMQ on this machine: apt-get install rabbitmq-server",
-    ),
-  );
+  return startRabbitMq({ from: [source], env: {} }).catch((error: unknown) => {
+    if (String(error).includes("no Docker engine answers")) return skip("needs a Docker engine");
+    if (String(error).includes("is not installed")) return skip("needs RabbitMQ: apt-get install rabbitmq-server");
+    throw error;
+  });
 }
 
 describe.each(["container", "machine"] as const)("a broker from %s", (source) => {
