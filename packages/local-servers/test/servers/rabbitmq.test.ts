@@ -85,6 +85,15 @@ describe.each(["container", "machine"] as const)("a broker from %s", (source) =>
   });
 });
 
+describe("the container", () => {
+  test("refuses transient queues that are not exclusive, as upstream's 4.3 does", async ({ skip }) => {
+    await using broker = await have("container", skip);
+    await using vhost = await createVirtualHost(broker);
+    const declaring = vhost.management.declareQueue(vhost.name, "transient", { durable: false });
+    await expect(declaring).rejects.toThrow(/with 400: .*transient_nonexcl_queues. is deprecated/);
+  });
+});
+
 describe("a named broker", () => {
   test("is used, but not owned: it refuses to be stopped, and close leaves it alone", async ({ broker }) => {
     const env = { AMQP_URL: broker.url, RABBITMQ_MANAGEMENT_URL: broker.managementUrl };
