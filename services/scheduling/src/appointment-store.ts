@@ -1,0 +1,45 @@
+import type { Kysely } from "kysely";
+import type { Appointment } from "./appointments.ts";
+
+/** The statements on this service's table, one function each. `db` may be a transaction. */
+
+export interface SchedulingTables {
+  appointment: { patient_id: string; starts_at: Date; ends_at: Date };
+}
+
+type Db = Kysely<SchedulingTables>;
+
+export async function hasAppointment(db: Db, patientId: string): Promise<boolean> {
+  const row = await db.selectFrom("appointment").select("patient_id").where("patient_id", "=", patientId).executeTakeFirst();
+  return row !== undefined;
+}
+
+/** End of the last appointment; undefined when there is none. One step in the index on `starts_at`, however many are booked. */
+export async function bookedUntil(db: Db): Promise<Date | undefined> {
+  const last = await db.selectFrom("appointment").select("ends_at").orderBy("starts_at", "desc").limit(1).executeTakeFirst();
+  return last?.ends_at;
+}
+
+/**
+ * Waits for whoever is about to take the same slot or to book the same patient in another transaction.
+ * @returns false, and nothing is written, when they did
+ */
+export async function insertUnlessTaken(db: Db, { patientId, startsAt, endsAt }: Appointment): Promise<boolean> {
+  const { numInsertedOrUpdatedRows } = await db
+    .insertInto("appointment")
+    .values({ patient_id: patientId, starts_at: startsAt, ends_at: endsAt })
+    .onConflict((conflict) => conflict.doNothing())
+    .executeTakeFirstOrThrow();
+  return numInsertedOrUpdatedRows === 1n;
+}
+
+/** Those that start from `from` on and before `until` (or at any time), the earliest first, at most `limit`. */
+export async function listAppointments(
+  db: Db,
+  { from, until, limit }: { from: Date; until?: Date; limit: number },
+): Promise<Appointment[]> {
+  let query = db.selectFrom("appointment").selectAll().where("starts_at", ">=", from);
+  if (until !== undefined) query = query.where("starts_at", "<", until);
+  const rows = await query.orderBy("starts_at").limit(limit).execute();
+  return rows.map((row) => ({ patientId: row.patient_id, startsAt: row.starts_at, endsAt: row.ends_at }));
+}
