@@ -10,13 +10,22 @@ export interface SchedulingTables {
 type Db = Kysely<SchedulingTables>;
 
 export async function hasAppointment(db: Db, patientId: string): Promise<boolean> {
-  const row = await db.selectFrom("appointment").select("patient_id").where("patient_id", "=", patientId).executeTakeFirst();
+  const row = await db
+    .selectFrom("appointment")
+    .select("patient_id")
+    .where("patient_id", "=", patientId)
+    .executeTakeFirst();
   return row !== undefined;
 }
 
 /** End of the last appointment; undefined when there is none. One step in the index on `starts_at`, however many are booked. */
 export async function bookedUntil(db: Db): Promise<Date | undefined> {
-  const last = await db.selectFrom("appointment").select("ends_at").orderBy("starts_at", "desc").limit(1).executeTakeFirst();
+  const last = await db
+    .selectFrom("appointment")
+    .select("ends_at")
+    .orderBy("starts_at", "desc")
+    .limit(1)
+    .executeTakeFirst();
   return last?.ends_at;
 }
 

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { dayOf, nextFreeSlot } from "../../src/appointments.ts";
 import type { Slot } from "../../src/appointments.ts";
@@ -111,16 +111,17 @@ test("appointments booked under another time zone are not overlapped", () => {
 });
 
 test("a day of the calendar lasts from midnight to midnight by the clinic's clock", () => {
-  const hours = (date: string, timeZone: string): number => {
-    const { from, until } = dayOf(date, timeZone);
-    return (until.getTime() - from.getTime()) / (60 * minute);
-  };
   expect(dayOf("2026-07-01", "Europe/London").from.toISOString()).toBe("2026-06-30T23:00:00.000Z");
   expect(hours("2026-07-01", "Europe/London")).toBe(24);
   expect(hours("2026-03-29", "Europe/London")).toBe(23);
   expect(hours("2026-10-25", "Europe/London")).toBe(25);
   expect(hours("2011-12-30", "Pacific/Apia")).toBe(0);
 });
+
+function hours(date: string, timeZone: string): number {
+  const { from, until } = dayOf(date, timeZone);
+  return (until.getTime() - from.getTime()) / (60 * minute);
+}
 
 function book(count: number, now: Date, timeZone: string): Slot[] {
   const slots: Slot[] = [];
