@@ -6,13 +6,13 @@ import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { checks } from "./checks.ts";
+import { checks, type CheckName } from "./checks.ts";
 import { runCommand } from "./run-command.ts";
 
 interface Violation {
   what: string;
   /** a check of `npm run check`, or the workspace whose tests must fail */
-  fails: keyof typeof checks | { testsOf: string };
+  fails: CheckName | { testsOf: string };
   /** what its output says */
   because: RegExp;
   /** path → what the file holds instead; null stands for a file that is not there yet */
@@ -337,7 +337,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 copyRepository();
 let passed = 0;
 let failed = 0;
-for (const name of Object.keys(checks) as (keyof typeof checks)[]) {
+for (const name of Object.keys(checks) as CheckName[]) {
   const { exitCode, output } = await runIn(name);
   report(`${name} passes where nothing is planted`, exitCode === 0, output);
 }
