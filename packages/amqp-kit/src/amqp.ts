@@ -1,27 +1,24 @@
-import type { Broadcast, Input, Notification, Operation, Output, Roles, System } from "./contract.ts";
-
-/** What a handler learns of a message besides its content. Apart from `attempt` and `redelivered` it is what the sender wrote: information, not proof. */
-export interface Delivery {
-  readonly messageId: string | undefined;
-  /** The header `idempotency-key`, else the message id, else undefined: then nothing can be deduplicated. */
-  readonly idempotencyKey: string | undefined;
-  readonly sentAt: Date | undefined;
-  readonly appId: string | undefined;
-  /** The broker has handed this message out before; its effect may have happened. */
-  readonly redelivered: boolean;
-  /** 1 at first, one more with each retry. */
-  readonly attempt: number;
-  readonly headers: Readonly<Record<string, unknown>>;
-  /** Aborts when the delivery is lost, at the request's time limit, and when `close` runs out of time. */
-  readonly signal: AbortSignal;
-}
-
-export interface Logger {
-  debug(facts: object, message: string): void;
-  info(facts: object, message: string): void;
-  warn(facts: object, message: string): void;
-  error(facts: object, message: string): void;
-}
+import { setTimeout as sleep } from "node:timers/promises";
+import { Listener, Sender } from "./broadcast.ts";
+import { Connection, readUrls } from "./connection.ts";
+import type { Broadcast, Contract, Input, Notification, Operation, Output, Roles, System } from "./contract.ts";
+import { AmqpKitError, ClosedError, TopologyError, UsageError } from "./errors.ts";
+import { ArrivalClock } from "./event-loop.ts";
+import type { Delivery } from "./message.ts";
+import { Notifier, Subscriber } from "./notify.ts";
+import type { NotifyOptions } from "./notify.ts";
+import { Publisher } from "./publisher.ts";
+import { Requester, Responder } from "./request-response.ts";
+import type { RequestOptions } from "./request-response.ts";
+import { silent, told } from "./telemetry.ts";
+import type { Logger } from "./telemetry.ts";
+import {
+  bindSubscription,
+  declareApiExchange,
+  declareBroadcastExchange,
+  declareSubscription,
+  subscriptionQueue,
+} from "./topology.ts";
 
 /** One listener, subscriber or responder. */
 export interface Consuming {
@@ -29,13 +26,7 @@ export interface Consuming {
   stop(): Promise<void>;
 }
 
-export interface NotifyOptions {
-  /** Repeat it when sending again, so that receivers recognise the message. @default a new UUID */
-  messageId?: string;
-  /** Whole budget in milliseconds, connecting included. @default 10000 */
-  timeoutMs?: number;
-  signal?: AbortSignal;
-}
+type Handler<Message> = (message: Message, delivery: Delivery) => unknown;
 
 export interface ListenOptions {
   /** Updates kept for a slow handler, here and in the queue; beyond that the oldest is dropped and counted. @default 1000 */
@@ -45,16 +36,8 @@ export interface ListenOptions {
 export interface SubscribeOptions {
   /** Messages handled at a time. 1 keeps the order. @default 1 */
   concurrency?: number;
-  /** Pauses before each further attempt in milliseconds; after the last one the message is set aside. @default [1000, 5000, 30000, 120000, 600000] */
+  /** Pauses before each further attempt, in milliseconds; then the message is set aside. @default [1000, 5000, 30000, 120000, 600000] */
   retryDelaysMs?: readonly number[];
-}
-
-export interface RequestOptions {
-  /** Repeat it when asking again, so that the effect happens once. @default the message id, new with each call */
-  idempotencyKey?: string;
-  /** Whole budget in milliseconds, connecting included. @default the contract's */
-  timeoutMs?: number;
-  signal?: AbortSignal;
 }
 
 export interface RespondOptions {
@@ -68,26 +51,47 @@ type Listed<R extends Roles, K extends keyof Roles, Bound> = R[K] extends readon
 type Has<R, K extends keyof Roles, Verb> = K extends keyof R ? Verb : unknown;
 
 interface BroadcastVerb<C extends Broadcast> {
+  /**
+   * Tells whoever listens now. Resolves once the message is written; while disconnected or blocked it is dropped and counted.
+   * @throws {InvalidMessageError} {MessageTooLargeError}
+   */
   broadcast<T extends C>(contract: T, message: Input<T["message"]>): Promise<void>;
 }
 interface ListenVerb<C extends Broadcast> {
-  listen<T extends C>(
-    contract: T,
-    handler: (message: Output<T["message"]>, delivery: Delivery) => unknown,
-    options?: ListenOptions,
-  ): Promise<Consuming>;
+  /**
+   * Resolves once the listener stands on the broker: it gets everything sent from then on.
+   * @param handler  is given one update at a time, in order; an error is logged, and the next update follows
+   */
+  listen<T extends C>(contract: T, handler: Handler<Output<T["message"]>>, options?: ListenOptions): Promise<Consuming>;
 }
 interface NotifyVerb<C extends Notification> {
+  /**
+   * Resolves once the broker has the message safe for every subscriber of the system.
+   * @throws {InvalidMessageError} {MessageTooLargeError} {PublishError} {ConnectionError}; the signal's reason when it aborts
+   */
   notify<T extends C>(contract: T, message: Input<T["message"]>, options?: NotifyOptions): Promise<void>;
 }
 interface SubscribeVerb<C extends Notification> {
+  /**
+   * Resolves once the subscriber stands on its queue.
+   * @param handler  resolves when the effect is safe: then the message is acknowledged. A rejection leads to another attempt,
+   *   after the last one the message is set aside in `<queue>.dead`. The same message may come twice: use the message id.
+   * @throws {TopologyError} the queue cannot be declared
+   */
   subscribe<T extends C>(
     contract: T,
-    handler: (message: Output<T["message"]>, delivery: Delivery) => unknown,
+    handler: Handler<Output<T["message"]>>,
     options?: SubscribeOptions,
   ): Promise<Consuming>;
 }
 interface RequestVerb<C extends Operation> {
+  /**
+   * Asks, and resolves with the responder's validated answer.
+   * @throws {NoResponderError} within 500 ms, when nobody answers this operation now
+   * @throws {RequestTimeoutError} no answer in time; it may have run: repeat it under the same idempotency key
+   * @throws {OperationError} an error that the contract declares {RemoteError} any other that the responder answered
+   * @throws {InvalidMessageError} {MessageTooLargeError} {ConnectionError} {PublishError} {TooManyRequestsError}; the signal's reason when it aborts
+   */
   request<T extends C>(
     contract: T,
     request: Input<T["request"]>,
@@ -95,6 +99,12 @@ interface RequestVerb<C extends Operation> {
   ): Promise<Output<T["response"]>>;
 }
 interface RespondVerb<C extends Operation> {
+  /**
+   * Resolves once the responder stands on the request queue, which it shares with all others.
+   * @param handler  resolves with the answer, or throws an `OperationError` that the contract declares; anything else it throws
+   *   reaches the requester as a plain failure
+   * @throws {TopologyError} exchange or queue cannot be declared
+   */
   respond<T extends C>(
     contract: T,
     handler: (
@@ -108,7 +118,10 @@ interface RespondVerb<C extends Operation> {
 interface Lifecycle extends AsyncDisposable {
   /** Every consumer that was asked for stands on the broker: what `/readyz` says. */
   readonly isReady: boolean;
-  /** Stops taking, finishes what is in hand, flushes confirms, closes. Resolves in time even on a dead link, with the ids of what was not confirmed. Closing twice is fine. */
+  /**
+   * Stops taking, finishes what is in hand, flushes confirms, closes. Closing twice is fine.
+   * @returns in time also on a dead link, the ids of what was not confirmed
+   */
   close(): Promise<string[]>;
 }
 
@@ -124,6 +137,7 @@ export type Amqp<R extends Roles> = Lifecycle &
 export interface ConnectOptions<S extends System, N extends keyof S & string> {
   system: S;
   service: N;
+  /** @default none */
   logger?: Logger;
   /** Ends the waiting for a broker that is not there yet. */
   signal?: AbortSignal;
@@ -131,7 +145,303 @@ export interface ConnectOptions<S extends System, N extends keyof S & string> {
   closeTimeoutMs?: number;
 }
 
-export declare function connect<S extends System, N extends keyof S & string>(
+/**
+ * Connects one service of a system, and declares what stands on the broker for it. Waits for a broker that is not there yet.
+ * @param urls  one AMQP URL or several, of one cluster: the next is tried when one fails
+ * @throws {ConnectionError} {TopologyError} at once, what no waiting mends: credentials, virtual host, flags, permissions
+ * @throws {UsageError} a service that the system does not name; the signal's reason when it aborts
+ */
+export async function connect<S extends System, N extends keyof S & string>(
   urls: string | readonly string[],
   options: ConnectOptions<S, N>,
-): Promise<Amqp<S[N]>>;
+): Promise<Amqp<S[N]>> {
+  checkOptions("connect", options, ["system", "service", "logger", "signal", "closeTimeoutMs"]);
+  options.signal?.throwIfAborted();
+  const session = new Session(urls, options);
+  const waiting = Promise.withResolvers<never>();
+  const onAbort = (): void => waiting.reject(options.signal?.reason);
+  options.signal?.addEventListener("abort", onAbort);
+  try {
+    await Promise.race([session.open(), waiting.promise]);
+  } catch (error) {
+    await session.close();
+    throw error;
+  } finally {
+    options.signal?.removeEventListener("abort", onAbort);
+  }
+  return session;
+}
+
+const defaultRetryDelaysMs = [1_000, 5_000, 30_000, 120_000, 600_000];
+/** What `close` keeps back of its time for closing the connections themselves. */
+const closingMs = 500;
+
+/** So long nothing is declared after a connection was lost in the middle of it. */
+const declarePauseMs = 250;
+
+interface Running extends Consuming {
+  readonly isReady: boolean;
+  readonly unconfirmed: readonly string[];
+  start(): Promise<void>;
+  abort(reason: Error): void;
+}
+
+class Session {
+  readonly #system: System;
+  readonly #service: string;
+  readonly #roles: Roles;
+  readonly #logger: Logger;
+  readonly #closeTimeoutMs: number;
+  readonly #publishing: Connection;
+  readonly #consuming: Connection;
+  readonly #senders = new Map<Contract, Sender>();
+  readonly #notifiers = new Map<Contract, Notifier>();
+  readonly #running = new Set<Running>();
+  #requester: Requester | undefined;
+  #replies: Publisher | undefined;
+  #clock: ArrivalClock | undefined;
+  #closed: Promise<string[]> | undefined;
+  /** No handler is at work any more, so nothing may be sent. */
+  #isDrained = false;
+
+  constructor(urls: string | readonly string[], options: ConnectOptions<System, string>) {
+    const { system, service, logger = silent, closeTimeoutMs = 5_000 } = options;
+    const roles = Object.hasOwn(system, service) ? system[service] : undefined;
+    if (roles === undefined)
+      throw new UsageError(`The system has no service "${service}". It has ${Object.keys(system).join(", ")}.`);
+    this.#system = system;
+    this.#service = service;
+    this.#roles = roles;
+    this.#logger = logger;
+    this.#closeTimeoutMs = positive("closeTimeoutMs", closeTimeoutMs);
+    const endpoints = readUrls(urls);
+    this.#publishing = new Connection("publishing", endpoints, service, logger);
+    this.#consuming = new Connection("consuming", endpoints, service, logger);
+  }
+
+  async open(): Promise<void> {
+    const { broadcasts = [], listens = [], notifies = [], subscribes = [], requests = [], responds = [] } = this.#roles;
+    const first = broadcasts.length + notifies.length > 0 ? this.#publishing : this.#consuming;
+    await first.opened({ failFast: true });
+
+    for (const contract of broadcasts) {
+      this.#senders.set(contract, new Sender(this.#publishing, contract, this.#service, this.#logger));
+      await this.#declare(() => declareBroadcastExchange(first, contract));
+    }
+    for (const contract of notifies) {
+      const notifier = new Notifier(
+        this.#publishing,
+        contract,
+        this.#subscribersOf(contract),
+        this.#service,
+        this.#logger,
+      );
+      this.#notifiers.set(contract, notifier);
+      await this.#declare(() => notifier.declare());
+    }
+    for (const contract of listens) await this.#declare(() => declareBroadcastExchange(first, contract));
+    for (const contract of subscribes) {
+      const queue = subscriptionQueue(contract, this.#service);
+      await this.#declare(() => declareSubscription(first, queue, []));
+      await this.#declare(() => bindSubscription(first, contract, queue));
+    }
+    for (const contract of responds) await this.#declare(() => declareApiExchange(first, contract));
+    if (requests.length > 0) {
+      this.#requester = new Requester(
+        { consuming: this.#consuming, publishing: this.#publishing },
+        this.#service,
+        this.#logger,
+      );
+      await this.#requester.start();
+    }
+  }
+  get isReady(): boolean {
+    if (this.#closed !== undefined) return false;
+    const connections = [this.#publishing, this.#consuming].filter((connection) => connection.wasAskedFor);
+    const consumers = this.#requester === undefined ? [...this.#running] : [...this.#running, this.#requester];
+    return connections.every(({ isOpen }) => isOpen) && consumers.every(({ isReady }) => isReady);
+  }
+
+  broadcast(contract: Broadcast, message: unknown): Promise<void> {
+    return this.#call("broadcast", async () => {
+      const sender = this.#senders.get(contract);
+      if (sender === undefined) throw this.#hasNoRole("broadcasts", contract);
+      await sender.send(contract, message);
+    });
+  }
+
+  listen(contract: Broadcast, handler: Handler<unknown>, options: ListenOptions = {}): Promise<Consuming> {
+    return this.#call("listen", async () => {
+      this.#checkRole("listens", contract, handler);
+      checkOptions("listen", options, ["maxBuffered"]);
+      const maxBuffered = positive("maxBuffered", options.maxBuffered ?? 1_000);
+      return this.#start(new Listener(this.#consuming, contract, handler, maxBuffered, this.#logger));
+    });
+  }
+
+  notify(contract: Notification, message: unknown, options: NotifyOptions = {}): Promise<void> {
+    return this.#call("notify", async () => {
+      const notifier = this.#notifiers.get(contract);
+      if (notifier === undefined) throw this.#hasNoRole("notifies", contract);
+      checkOptions("notify", options, ["messageId", "timeoutMs", "signal"]);
+      if (options.timeoutMs !== undefined) positive("timeoutMs", options.timeoutMs);
+      await notifier.notify(contract, message, options);
+    });
+  }
+
+  subscribe(contract: Notification, handler: Handler<unknown>, options: SubscribeOptions = {}): Promise<Consuming> {
+    return this.#call("subscribe", async () => {
+      this.#checkRole("subscribes", contract, handler);
+      checkOptions("subscribe", options, ["concurrency", "retryDelaysMs"]);
+      const concurrency = positive("concurrency", options.concurrency ?? 1);
+      const retryDelaysMs = options.retryDelaysMs ?? defaultRetryDelaysMs;
+      retryDelaysMs.forEach((delayMs) => positive("each of retryDelaysMs", delayMs));
+      const connections = { consuming: this.#consuming, publishing: this.#publishing };
+      const settings = { service: this.#service, concurrency, retryDelaysMs };
+      return this.#start(new Subscriber(connections, contract, handler, settings, this.#logger));
+    });
+  }
+
+  request(contract: Operation, request: unknown, options: RequestOptions = {}): Promise<unknown> {
+    return this.#call("request", async () => {
+      const requester = this.#roles.requests?.includes(contract) === true ? this.#requester : undefined;
+      if (requester === undefined) throw this.#hasNoRole("requests", contract);
+      checkOptions("request", options, ["idempotencyKey", "timeoutMs", "signal"]);
+      if (options.timeoutMs !== undefined) positive("timeoutMs", options.timeoutMs);
+      return requester.request(contract, request, options);
+    });
+  }
+
+  respond(contract: Operation, handler: Handler<unknown>, options: RespondOptions = {}): Promise<Consuming> {
+    return this.#call("respond", async () => {
+      this.#checkRole("responds", contract, handler);
+      checkOptions("respond", options, ["concurrency"]);
+      const settings = { service: this.#service, concurrency: positive("concurrency", options.concurrency ?? 10) };
+      this.#clock ??= new ArrivalClock();
+      this.#replies ??= new Publisher(this.#publishing, "");
+      return this.#start(
+        new Responder(this.#consuming, this.#replies, this.#clock, contract, handler, settings, this.#logger),
+      );
+    });
+  }
+
+  close(): Promise<string[]> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<string[]> {
+    const startedAt = performance.now();
+    const remainingMs = (): number => Math.max(0, startedAt + this.#closeTimeoutMs - performance.now());
+    const patience = new AbortController();
+    const drainMs = Math.max(remainingMs() - closingMs, remainingMs() / 2);
+    await Promise.race([
+      this.#drain().catch((error: unknown) =>
+        this.#logger.warn({}, `not everything was closed in order: ${told(error)}`),
+      ),
+      sleep(drainMs, undefined, { signal: patience.signal }).catch(() => undefined),
+    ]);
+    patience.abort();
+    this.#isDrained = true;
+    const timeIsUp = new ClosedError("The connection was closed before the work was done.", "unknown");
+    for (const consumer of this.#running) consumer.abort(timeIsUp);
+    const unconfirmed = [...this.#notifiers.values(), ...this.#running].flatMap((part) => part.unconfirmed);
+    this.#clock?.stop();
+    await Promise.all([this.#publishing.close(remainingMs()), this.#consuming.close(remainingMs())]);
+    if (unconfirmed.length > 0)
+      this.#logger.warn({ unconfirmed }, "closed before the broker had confirmed these messages");
+    return unconfirmed;
+  }
+
+  /** Handlers may use the verbs that send until they are done; then what was sent is flushed. */
+  async #drain(): Promise<void> {
+    await Promise.all([...this.#running].map((consumer) => consumer.stop()));
+    this.#isDrained = true;
+    const senders = [...this.#senders.values()];
+    const notifiers = [...this.#notifiers.values()];
+    await Promise.all([this.#requester?.idle(), ...notifiers.map((notifier) => notifier.idle())]);
+    const parts = [...senders, ...notifiers, this.#requester, this.#replies].filter((part) => part !== undefined);
+    await Promise.all(parts.map((part) => part.close()));
+  }
+
+  /** Runs a verb; its errors show where it was called. */
+  async #call<T>(verb: string, work: () => Promise<T>): Promise<T> {
+    const here = new Error(verb);
+    try {
+      const isTaking = ["listen", "subscribe", "respond"].includes(verb);
+      if (this.#isDrained || (isTaking && this.#closed !== undefined)) {
+        throw new ClosedError("This connection was closed.");
+      }
+      return await work();
+    } catch (error) {
+      if (error instanceof AmqpKitError) {
+        const [, , , ...frames] = (here.stack ?? "").split("\n");
+        error.stack = [`${error.name}: ${error.message}`, ...frames].join("\n");
+      }
+      throw error;
+    }
+  }
+
+  async #start(consumer: Running): Promise<Consuming> {
+    this.#running.add(consumer);
+    const stop = async (): Promise<void> => {
+      await consumer.stop();
+      this.#running.delete(consumer);
+    };
+    try {
+      await consumer.start();
+    } catch (error) {
+      await stop();
+      throw error;
+    }
+    return { stop };
+  }
+
+  /** Declares, and again when the connection is lost meanwhile. */
+  async #declare(work: () => Promise<unknown>): Promise<void> {
+    for (;;) {
+      try {
+        await work();
+        return;
+      } catch (error) {
+        if (error instanceof TopologyError || error instanceof ClosedError) throw error;
+        this.#logger.warn({ service: this.#service }, `cannot declare: ${told(error)}; trying again`);
+        await sleep(declarePauseMs);
+      }
+    }
+  }
+
+  #subscribersOf(notification: Notification): string[] {
+    return Object.keys(this.#system).filter((service) => this.#system[service]?.subscribes?.includes(notification));
+  }
+
+  #checkRole(role: keyof Roles, contract: Contract, handler: unknown): void {
+    const contracts: readonly Contract[] = this.#roles[role] ?? [];
+    if (!contracts.includes(contract)) throw this.#hasNoRole(role, contract);
+    if (typeof handler !== "function") throw new UsageError(`The handler of "${contract.name}" must be a function.`);
+  }
+
+  #hasNoRole(role: keyof Roles, contract: Contract | undefined): UsageError {
+    const name = contract?.name ?? "this contract";
+    return new UsageError(
+      `Service "${this.#service}" has no role for it: list "${name}" under its ${role} in defineSystem.`,
+    );
+  }
+}
+
+/** @throws {UsageError} naming each unknown option: a misspelt one would be ignored in silence */
+function checkOptions(verb: string, options: object, known: readonly string[]): void {
+  const unknown = Object.keys(options).filter((option) => !known.includes(option));
+  if (unknown.length > 0)
+    throw new UsageError(`${verb}: unknown option ${unknown.join(", ")}. Known are ${known.join(", ")}.`);
+}
+
+/** @throws {UsageError} */
+function positive(option: string, value: number): number {
+  if (Number.isSafeInteger(value) && value > 0 && value < 2 ** 31) return value;
+  throw new UsageError(`${option} must be a whole number from 1 to ${2 ** 31 - 1}, not ${String(value)}.`);
+}

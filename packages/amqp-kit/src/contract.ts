@@ -201,7 +201,7 @@ function isRole(role: string): role is keyof Roles {
 function checkName<Name extends string>(name: Name): Name {
   if (typeof name !== "string" || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(name) || name.startsWith("amq.")) {
     throw new TypeError(
-      `"${String(name)}" cannot name an exchange, queue or service: 1 to 100 letters, digits, ".", "_" or "-", not beginning with "amq.".`,
+      `"${name}" cannot name an exchange, queue or service: 1 to 100 letters, digits, ".", "_" or "-", not beginning with "amq.".`,
     );
   }
   return name;

@@ -111,10 +111,16 @@ export class PublishError extends AmqpKitError {
   readonly outcome: Outcome;
   readonly exchange: string;
   readonly routingKey: string;
-  readonly messageId: string;
+  readonly messageId: string | undefined;
   constructor(
     message: string,
-    facts: { reason: PublishFailure; exchange: string; routingKey: string; messageId: string; cause?: unknown },
+    facts: {
+      reason: PublishFailure;
+      exchange: string;
+      routingKey: string;
+      messageId: string | undefined;
+      cause?: unknown;
+    },
   ) {
     super("AMQP_KIT_PUBLISH", message, true, facts.cause);
     this.reason = facts.reason;
@@ -205,14 +211,14 @@ export class RemoteError extends AmqpKitError {
   readonly remoteCode: string;
   /** For invalid requests: which fields broke which rules. */
   readonly issues: readonly Issue[];
-  constructor(operation: Operation, remoteCode: string, detail: string, retryable: boolean, issues: readonly Issue[]) {
-    super(
-      "AMQP_KIT_REMOTE",
-      `The responder of "${operation.name}" answered "${remoteCode}"${detail === "" ? "" : `: ${detail}`}`,
-      retryable,
-    );
+  constructor(
+    operation: Operation,
+    facts: { code: string; detail: string; retryable: boolean; issues: readonly Issue[] },
+  ) {
+    const detail = facts.detail === "" ? "." : `: ${facts.detail}`;
+    super("AMQP_KIT_REMOTE", `The responder of "${operation.name}" answered "${facts.code}"${detail}`, facts.retryable);
     this.contract = operation.name;
-    this.remoteCode = remoteCode;
-    this.issues = issues;
+    this.remoteCode = facts.code;
+    this.issues = facts.issues;
   }
 }

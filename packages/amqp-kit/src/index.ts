@@ -20,18 +20,13 @@ export type {
 
 // connect, and the six verbs: broadcast, listen; notify, subscribe; request, respond
 export { connect } from "./amqp.ts";
-export type {
-  Amqp,
-  ConnectOptions,
-  Consuming,
-  Delivery,
-  ListenOptions,
-  Logger,
-  NotifyOptions,
-  RequestOptions,
-  RespondOptions,
-  SubscribeOptions,
-} from "./amqp.ts";
+export type { Amqp, ConnectOptions, Consuming, ListenOptions, RespondOptions, SubscribeOptions } from "./amqp.ts";
+export type { NotifyOptions } from "./notify.ts";
+export type { RequestOptions } from "./request-response.ts";
+export type { Delivery } from "./message.ts";
+
+// what it tells: a logger to hand over, and what it counts as node:diagnostics_channel messages
+export type { AmqpKitEvents, DropReason, Logger } from "./telemetry.ts";
 
 // errors
 export {

@@ -23,6 +23,8 @@ try {
     console.log(`export DATABASE_URL=${server.url}`);
   }
   console.error("Ctrl-C stops and removes them.");
+  // Containers are processes of Docker: nothing else keeps this one here.
+  setInterval(() => undefined, 2 ** 31 - 1);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;

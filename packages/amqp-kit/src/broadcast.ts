@@ -1,0 +1,228 @@
+import type { Message, Options } from "amqplib";
+import type { Channel, Connection } from "./connection.ts";
+import { codeOf } from "./connection.ts";
+import { Consumer } from "./consumer.ts";
+import type { Broadcast, Input, Output } from "./contract.ts";
+import { MessageTooLargeError } from "./errors.ts";
+import { decode, deliveryOf, encode, messageIdOf, propertiesOf } from "./message.ts";
+import type { Delivery } from "./message.ts";
+import { Drops, told, withoutValues } from "./telemetry.ts";
+import type { DropReason, Logger } from "./telemetry.ts";
+import { declareBroadcastExchange, declareListener, restoreListener } from "./topology.ts";
+
+/** Idiom 1, broadcast: whoever listens now gets it. At most once, and a sender never waits for a listener. */
+
+const maxWaiting = 1_000;
+const maxWaitingBytes = 16 * 1024 * 1024;
+/** Live news that could not be written for this long is dropped. */
+const staleMs = 1_000;
+
+interface Waiting {
+  body: Buffer;
+  properties: Options.Publish;
+  settled: () => void;
+}
+
+export class Sender {
+  readonly #connection: Connection;
+  readonly #broadcast: Broadcast;
+  readonly #service: string;
+  readonly #drops: Drops;
+  #channel: Channel | undefined;
+  #waiting: Waiting[] = [];
+  #waitingBytes = 0;
+  #sending: Promise<void> | undefined;
+  /** How many messages no declare has vouched for yet: what a vanished exchange may have swallowed. */
+  #unproven = 0;
+  #isClosing = false;
+
+  constructor(connection: Connection, broadcast: Broadcast, service: string, logger: Logger) {
+    this.#connection = connection;
+    this.#broadcast = broadcast;
+    this.#service = service;
+    this.#drops = new Drops(broadcast.name, logger);
+    connection.on("lost", () => this.#dropWaiting("disconnected"));
+    connection.on("blocked", () => this.#dropWaiting("blocked"));
+  }
+
+  /** Resolves once the message is written, or dropped because it cannot be. */
+  async send<C extends Broadcast>(contract: C, message: Input<C["message"]>): Promise<void> {
+    const body = encode(contract.name, contract.message, message);
+    if (!this.#connection.isOpen) return this.#drops.count("disconnected");
+    if (this.#connection.isBlocked) return this.#drops.count("blocked");
+    if (this.#waiting.length >= maxWaiting || this.#waitingBytes + body.length > maxWaitingBytes)
+      return this.#drops.count("buffer-full");
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const properties = { ...propertiesOf(contract, this.#service, messageIdOf(undefined)), deliveryMode: 1 };
+    this.#waiting.push({ body, properties, settled: resolve });
+    this.#waitingBytes += body.length;
+    this.#sending ??= this.#sendWaiting().finally(() => (this.#sending = undefined));
+    await promise;
+  }
+
+  async close(): Promise<void> {
+    await this.#sending;
+    this.#isClosing = true;
+    await this.#channel?.close();
+  }
+
+  /**
+   * Declares the exchange, then writes all that waits: an auto-delete exchange goes with its last listener, and a publish to one that is
+   * gone closes the channel and loses what was written behind it. The next declare answers only after all before it was accepted,
+   * so a burst is either proven or known to be doubtful, and nothing is ever sent twice.
+   */
+  async #sendWaiting(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const stale = setInterval(() => this.#dropWaiting("stalled"), staleMs);
+      try {
+        const channel = await this.#declared();
+        const burst = this.#waiting;
+        this.#waiting = [];
+        this.#waitingBytes = 0;
+        let isWritable = true;
+        for (const { body, properties, settled } of burst) {
+          isWritable = channel.raw.publish(this.#broadcast.name, "", body, properties);
+          this.#unproven++;
+          settled();
+        }
+        if (!isWritable)
+          await Promise.race([new Promise((resolve) => channel.raw.once("drain", resolve)), channel.lost]);
+      } catch (error) {
+        // The exchange went between declare and publish, and took the channel along: what waits goes on the next one.
+        if (codeOf(error) !== 404) this.#dropWaiting("disconnected");
+      } finally {
+        clearInterval(stale);
+      }
+    }
+  }
+
+  async #declared(): Promise<Channel> {
+    if (this.#channel?.isOpen !== true) this.#channel = await this.#open();
+    const channel = this.#channel;
+    await channel.raw.assertExchange(this.#broadcast.name, "fanout", { durable: false, autoDelete: true });
+    this.#unproven = 0;
+    return channel;
+  }
+
+  async #open(): Promise<Channel> {
+    await declareBroadcastExchange(this.#connection, this.#broadcast);
+    const channel = await this.#connection.channel();
+    void channel.lost.then((reason) => {
+      // An orderly close is answered only after all that was written.
+      if (!this.#isClosing)
+        this.#drops.count(codeOf(reason) === 404 ? "exchange-gone" : "disconnected", this.#unproven);
+      this.#unproven = 0;
+    });
+    return channel;
+  }
+
+  #dropWaiting(reason: DropReason): void {
+    this.#drops.count(reason, this.#waiting.length);
+    for (const { settled } of this.#waiting) settled();
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+  }
+}
+
+export class Listener<C extends Broadcast> {
+  readonly #contract: C;
+  readonly #handler: (message: Output<C["message"]>, delivery: Delivery) => unknown;
+  readonly #maxBuffered: number;
+  readonly #logger: Logger;
+  readonly #drops: Drops;
+  readonly #consumer: Consumer;
+  readonly #abort = new AbortController();
+  readonly #buffer: Message[] = [];
+  #bufferedBytes = 0;
+  #handling: Promise<void> | undefined;
+  #isStopping = false;
+
+  constructor(
+    connection: Connection,
+    contract: C,
+    handler: (message: Output<C["message"]>, delivery: Delivery) => unknown,
+    maxBuffered: number,
+    logger: Logger,
+  ) {
+    this.#contract = contract;
+    this.#handler = handler;
+    this.#maxBuffered = maxBuffered;
+    this.#logger = logger;
+    this.#drops = new Drops(contract.name, logger);
+    this.#consumer = new Consumer(connection, {
+      name: contract.name,
+      prefetch: undefined,
+      setUp: () => declareListener(connection, contract, maxBuffered),
+      refresh: (queue) => restoreListener(connection, contract, queue),
+      onMessage: ({ message }) => this.#take(message),
+      logger,
+    });
+  }
+
+  get isReady(): boolean {
+    return this.#consumer.isStanding;
+  }
+
+  /** A listener publishes nothing. */
+  get unconfirmed(): readonly string[] {
+    return [];
+  }
+
+  async start(): Promise<void> {
+    await this.#consumer.start();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await this.#consumer.stop();
+    this.#drops.count("closing", this.#buffer.length);
+    this.#buffer.length = 0;
+    await this.#handling;
+  }
+
+  abort(reason: Error): void {
+    this.#abort.abort(reason);
+  }
+
+  #take(message: Message): void {
+    if (this.#isStopping) return;
+    this.#buffer.push(message);
+    this.#bufferedBytes += message.content.length;
+    while (
+      this.#buffer.length > this.#maxBuffered ||
+      (this.#bufferedBytes > maxWaitingBytes && this.#buffer.length > 1)
+    ) {
+      this.#next();
+      this.#drops.count("buffer-full");
+    }
+    this.#handling ??= this.#handleBuffered().finally(() => (this.#handling = undefined));
+  }
+
+  #next(): Message | undefined {
+    const message = this.#buffer.shift();
+    this.#bufferedBytes -= message?.content.length ?? 0;
+    return message;
+  }
+
+  /** One at a time, in order. */
+  async #handleBuffered(): Promise<void> {
+    for (let message = this.#next(); message !== undefined; message = this.#next()) {
+      let update: Output<C["message"]>;
+      try {
+        update = decode(this.#contract.name, this.#contract.message, this.#contract.decoders, message);
+      } catch (error) {
+        this.#drops.count(error instanceof MessageTooLargeError ? "message-too-large" : "invalid-message");
+        this.#logger.debug({ contract: this.#contract.name }, told(error));
+        continue;
+      }
+      try {
+        await this.#handler(update, deliveryOf(message, this.#abort.signal));
+      } catch (error) {
+        this.#logger.error(
+          { contract: this.#contract.name, ...withoutValues(error) },
+          "the handler failed; the next update follows",
+        );
+      }
+    }
+  }
+}

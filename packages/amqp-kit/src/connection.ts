@@ -1,0 +1,359 @@
+import { EventEmitter } from "node:events";
+import { isIP } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import amqplib from "amqplib";
+import type { Channel as AmqplibChannel, ChannelModel, ConfirmChannel } from "amqplib";
+import { ClosedError, ConnectionError } from "./errors.ts";
+import { emit, told } from "./telemetry.ts";
+import type { Logger } from "./telemetry.ts";
+
+/** The only file that loads amqplib. Knows no exchange, queue or idiom. */
+
+const dialTimeoutMs = 10_000;
+const firstBackoffMs = 2_000;
+const maxBackoffMs = 30_000;
+/** A connection that lived shorter than this counts as one more failure, so that a broker that hangs up at once is not hammered. */
+const stableAfterMs = 10_000;
+const minHeartbeatSeconds = 5;
+
+export interface Endpoint {
+  protocol: "amqp" | "amqps";
+  hostname: string;
+  port: number;
+  username: string;
+  password: string;
+  virtualHost: string;
+  heartbeat: number | undefined;
+}
+
+/** Where an endpoint leads, without its credentials. */
+export function nameOf({ protocol, hostname, port, virtualHost }: Endpoint): string {
+  return `${protocol}://${isIP(hostname) === 6 ? `[${hostname}]` : hostname}:${port}, virtual host "${virtualHost}"`;
+}
+
+/**
+ * Reads one or several AMQP URLs (rabbitmq.com/docs/uri-spec; an empty path means the virtual host "/", as in amqplib).
+ * @throws {ConnectionError} naming the fault, never the URL
+ */
+export function readUrls(urls: string | readonly string[]): Endpoint[] {
+  const list = typeof urls === "string" ? [urls] : urls;
+  if (list.length === 0) throw unusable("there is none");
+  return list.map(readUrl);
+}
+
+function readUrl(text: string): Endpoint {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== "amqp:" && url?.protocol !== "amqps:")
+    throw unusable("it must begin with amqp:// or amqps:// and name a host");
+  const protocol = url.protocol === "amqp:" ? "amqp" : "amqps";
+  const path = url.pathname.slice(1);
+  if (path !== "/" && path.includes("/")) throw unusable('a "/" within the virtual host\'s name must be written %2F');
+  for (const option of url.searchParams.keys()) {
+    if (option !== "heartbeat") throw unusable(`the option "${option}" is not known; heartbeat is`);
+  }
+  const heartbeat = url.searchParams.get("heartbeat");
+  if (heartbeat !== null && !(/^\d{1,5}$/.test(heartbeat) && Number(heartbeat) >= minHeartbeatSeconds)) {
+    throw unusable(
+      `heartbeat must be at least ${minHeartbeatSeconds} seconds: shorter ones break connections that are fine`,
+    );
+  }
+  const anonymous = url.username === "" && url.password === "";
+  return {
+    protocol,
+    hostname: url.hostname.replace(/^\[|\]$/g, ""),
+    port: url.port === "" ? (protocol === "amqp" ? 5672 : 5671) : Number(url.port),
+    username: anonymous ? "guest" : unescaped(url.username),
+    password: anonymous ? "guest" : unescaped(url.password),
+    virtualHost: path === "/" ? "/" : unescaped(path) || "/",
+    heartbeat: heartbeat === null ? undefined : Number(heartbeat),
+  };
+}
+
+function unescaped(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw unusable("user, password and virtual host must be percent-encoded UTF-8");
+  }
+}
+
+function unusable(why: string): ConnectionError {
+  return new ConnectionError(`The AMQP URL cannot be used: ${why}.`, { retryable: false });
+}
+
+/** Full jitter, so that a thousand processes do not come back in step. */
+export function backoffMs(failures: number): number {
+  return Math.random() * Math.min(maxBackoffMs, firstBackoffMs * 2 ** Math.min(failures, 10));
+}
+
+/** A channel that knows whether it is open, and why it no longer is. */
+export class Channel<Raw extends AmqplibChannel = AmqplibChannel> {
+  readonly raw: Raw;
+  readonly lost: Promise<Error>;
+  isOpen = true;
+
+  constructor(raw: Raw, connectionError: () => Error | undefined) {
+    this.raw = raw;
+    let reason: Error | undefined;
+    raw.on("error", (error) => (reason = error));
+    const { promise, resolve } = Promise.withResolvers<Error>();
+    raw.on("close", () => {
+      this.isOpen = false;
+      resolve(reason ?? connectionError() ?? new Error("the channel was closed"));
+    });
+    this.lost = promise;
+  }
+
+  /** Closes it after what is written. Resolves also when it is closed already. */
+  async close(): Promise<void> {
+    if (!this.isOpen) return;
+    await Promise.race([this.raw.close().catch(() => undefined), this.lost]);
+  }
+}
+
+type ConnectionEvents = { open: []; lost: []; blocked: []; unblocked: [] };
+
+/** One connection that comes back by itself. Opened when first needed. */
+export class Connection extends EventEmitter<ConnectionEvents> {
+  readonly #purpose: "publishing" | "consuming";
+  readonly #endpoints: readonly Endpoint[];
+  readonly #name: string;
+  readonly #logger: Logger;
+  readonly #ended = new AbortController();
+  #open = Promise.withResolvers<ChannelModel>();
+  #model: ChannelModel | undefined;
+  #started = false;
+  #lastError: Error | undefined;
+  #isClosing = false;
+  isBlocked = false;
+
+  constructor(purpose: "publishing" | "consuming", endpoints: readonly Endpoint[], service: string, logger: Logger) {
+    super();
+    this.setMaxListeners(0);
+    this.#purpose = purpose;
+    this.#endpoints = endpoints.toSorted(() => Math.random() - 0.5);
+    this.#name = `${service} (${purpose})`;
+    this.#logger = logger;
+    this.#open.promise.catch(() => undefined);
+  }
+
+  get isOpen(): boolean {
+    return this.#model !== undefined;
+  }
+
+  get wasAskedFor(): boolean {
+    return this.#started;
+  }
+
+  /**
+   * Resolves once connected.
+   * @param options.failFast  at the first start: settings that cannot work reject instead of being tried for ever
+   * @throws {ConnectionError} {ClosedError}
+   */
+  async opened(options: { failFast?: boolean } = {}): Promise<void> {
+    if (!this.#started) {
+      this.#started = true;
+      void this.#keepOpen(options.failFast === true);
+    }
+    await this.#open.promise;
+  }
+
+  /** @throws {ConnectionError} {ClosedError} */
+  async channel(): Promise<Channel> {
+    return this.#channel((model) => model.createChannel());
+  }
+
+  /** @throws {ConnectionError} {ClosedError} */
+  async confirmChannel(): Promise<Channel<ConfirmChannel>> {
+    return this.#channel((model) => model.createConfirmChannel());
+  }
+
+  async #channel<Raw extends AmqplibChannel>(create: (model: ChannelModel) => Promise<Raw>): Promise<Channel<Raw>> {
+    await this.opened();
+    const model = await this.#open.promise;
+    try {
+      return new Channel(await create(model), () => this.#lastError);
+    } catch (error) {
+      throw new ConnectionError(`The connection was lost: ${told(this.#lastError ?? error)}`, {
+        retryable: true,
+        cause: error,
+      });
+    }
+  }
+
+  /** Runs work on a channel of its own, so that a refusal harms nothing else. */
+  async withChannel<T>(work: (channel: AmqplibChannel) => Promise<T>): Promise<T> {
+    const channel = await this.channel();
+    try {
+      return await work(channel.raw);
+    } catch (error) {
+      // After a connection error amqplib only says that no reply will come; the reason is the connection's.
+      throw channel.isOpen || this.#lastError === undefined || codeOf(error) !== undefined ? error : this.#lastError;
+    } finally {
+      await channel.close();
+    }
+  }
+
+  /** Closes in order, and on a dead link by destroying the socket after `timeoutMs`. */
+  async close(timeoutMs: number): Promise<void> {
+    const model = this.#model;
+    this.#isClosing = true;
+    this.#model = undefined;
+    if (model !== undefined) {
+      this.#renew();
+      const patience = new AbortController();
+      await Promise.race([
+        model.close().catch(() => undefined),
+        sleep(timeoutMs, undefined, { signal: patience.signal }).catch(() => undefined),
+      ]);
+      patience.abort();
+    } else {
+      this.#open.reject(new ClosedError("The connection was closed."));
+    }
+    this.#ended.abort();
+  }
+
+  #renew(): void {
+    this.#open = Promise.withResolvers();
+    this.#open.promise.catch(() => undefined);
+    if (this.#isClosing) this.#open.reject(new ClosedError("The connection was closed."));
+  }
+
+  async #keepOpen(failFast: boolean): Promise<void> {
+    const ended = this.#ended.signal;
+    for (let failures = 0, turn = 0; !this.#isClosing; turn++) {
+      const endpoint = this.#endpoints[turn % this.#endpoints.length]!;
+      try {
+        const model = await this.#dial(endpoint);
+        failFast = false;
+        const since = performance.now();
+        await this.#untilLost(model, endpoint);
+        failures = performance.now() - since > stableAfterMs ? 0 : failures;
+      } catch (error) {
+        if (this.#isClosing) return;
+        if (failFast && isFatal(error)) {
+          this.#open.reject(new ConnectionError(adviceFor(error, endpoint), { retryable: false, cause: error }));
+          return;
+        }
+        const isRoundDone = (turn + 1) % this.#endpoints.length === 0;
+        const delayMs = isRoundDone ? Math.round(backoffMs(failures)) : 0;
+        this.#logger.warn(
+          { connection: this.#purpose, delayMs },
+          `${adviceFor(error, endpoint)} Next attempt in ${delayMs} ms.`,
+        );
+        if (isRoundDone) failures++;
+        await sleep(delayMs, undefined, { signal: ended }).catch(() => undefined);
+        continue;
+      }
+      await sleep(backoffMs(failures++), undefined, { signal: ended }).catch(() => undefined);
+    }
+  }
+
+  async #dial(endpoint: Endpoint): Promise<ChannelModel> {
+    const { protocol, hostname, port, username, password, virtualHost, heartbeat } = endpoint;
+    // Node's sockets take a signal: the only way to destroy one that amqplib holds, be it frozen or still connecting.
+    const untilEnded = { signal: this.#ended.signal };
+    const model = await amqplib.connect(
+      {
+        protocol,
+        hostname,
+        port,
+        username,
+        password,
+        vhost: encodeURIComponent(virtualHost),
+        ...(heartbeat && { heartbeat }),
+      },
+      {
+        noDelay: true,
+        keepAlive: true,
+        timeout: dialTimeoutMs,
+        clientProperties: { connection_name: this.#name },
+        ...untilEnded,
+      },
+    );
+    this.#lastError = undefined;
+    model.on("error", (error) => (this.#lastError = error));
+    // A connection that was lost during the handshake has emitted its `close` already; a channel shows that it lives.
+    const lost = new Promise<never>((_, reject) =>
+      model.once("close", () => reject(this.#lastError ?? new Error("closed"))),
+    );
+    const check = await Promise.race([model.createChannel(), lost]);
+    await Promise.race([check.close(), lost]);
+    return model;
+  }
+
+  async #untilLost(model: ChannelModel, endpoint: Endpoint): Promise<void> {
+    const lost = new Promise<void>((resolve) => {
+      model.once("close", (error?: Error) => {
+        this.#lastError ??= error;
+        resolve();
+      });
+    });
+    model.on("blocked", (reason) => {
+      this.isBlocked = true;
+      emit("connection", { purpose: this.#purpose, state: "blocked" });
+      this.#logger.warn(
+        { connection: this.#purpose, reason },
+        "the broker takes no messages for now (its memory or disk alarm)",
+      );
+      this.emit("blocked");
+    });
+    model.on("unblocked", () => {
+      this.isBlocked = false;
+      emit("connection", { purpose: this.#purpose, state: "unblocked" });
+      this.#logger.info({ connection: this.#purpose }, "the broker takes messages again");
+      this.emit("unblocked");
+    });
+    this.#model = model;
+    this.#open.resolve(model);
+    emit("connection", { purpose: this.#purpose, state: "open" });
+    this.#logger.info({ connection: this.#purpose }, `connected to ${nameOf(endpoint)}`);
+    this.emit("open");
+
+    await lost;
+    this.isBlocked = false;
+    if (this.#isClosing) return;
+    this.#model = undefined;
+    this.#renew();
+    emit("connection", { purpose: this.#purpose, state: "lost" });
+    this.#logger.warn({ connection: this.#purpose }, `connection lost: ${told(this.#lastError)}`);
+    this.emit("lost");
+  }
+}
+
+/** The reply code of a channel or connection that the broker closed. */
+export function codeOf(error: unknown): number | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if ("code" in error && typeof error.code === "number") return error.code;
+  const code = /terminated by server: (\d{3})|replyCode: ?(\d{3})|ConnectionClose.*?(\d{3})/s.exec(error.message);
+  return code === null ? undefined : Number(code[1] ?? code[2] ?? code[3]);
+}
+
+/** What no waiting will mend: credentials, virtual host, certificates. */
+function isFatal(error: unknown): boolean {
+  const code = codeOf(error);
+  if (code === 403) return true;
+  if (code === 530) return !/limit/i.test(told(error));
+  return isTlsError(error);
+}
+
+function isTlsError(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    "code" in error &&
+    typeof error.code === "string" &&
+    /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(error.code)
+  );
+}
+
+function adviceFor(error: unknown, endpoint: Endpoint): string {
+  const where = nameOf(endpoint);
+  const code = codeOf(error);
+  if (code === 403)
+    return `The broker at ${where} refuses this user or password. Check the credentials in the AMQP URL.`;
+  if (code === 530)
+    return `The broker refuses ${where}: the virtual host does not exist, or this user may not use it. Check the AMQP URL and the user's permissions.`;
+  if (isTlsError(error))
+    return `The broker at ${where} did not show a certificate that can be trusted: ${told(error)}.`;
+  return `Cannot connect to the broker at ${where}: ${told(error) || "no reason given"}.`;
+}

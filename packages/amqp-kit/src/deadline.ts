@@ -1,0 +1,51 @@
+/** A time limit that counts from the call, together with the caller's own wish to stop. */
+export class Deadline {
+  readonly timeoutMs: number;
+  readonly #at: number;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(timeoutMs: number, signal?: AbortSignal) {
+    this.timeoutMs = timeoutMs;
+    this.#at = performance.now() + timeoutMs;
+    this.#signal = signal;
+    signal?.throwIfAborted();
+  }
+
+  get remainingMs(): number {
+    return Math.max(0, this.#at - performance.now());
+  }
+
+  /**
+   * Waits for `work`, no longer than the limit.
+   * @throws what `work` rejects with; `expired()` at the limit; the signal's reason when it aborts
+   */
+  race<T>(work: Promise<T>, expired: () => Error): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const signal = this.#signal;
+      const settle = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", onAbort);
+      };
+      const onAbort = (): void => {
+        settle();
+        reject(signal?.reason);
+      };
+      const timer = setTimeout(() => {
+        settle();
+        reject(expired());
+      }, this.remainingMs);
+      signal?.addEventListener("abort", onAbort);
+      if (signal?.aborted === true) onAbort();
+      work.then(
+        (value) => {
+          settle();
+          resolve(value);
+        },
+        (error: unknown) => {
+          settle();
+          reject(error);
+        },
+      );
+    });
+  }
+}

@@ -1,0 +1,102 @@
+import type { Message } from "amqplib";
+import type { Operation } from "./contract.ts";
+import { InvalidMessageError, MessageTooLargeError, OperationError, RemoteError } from "./errors.ts";
+import type { Issue } from "./errors.ts";
+import { maxBodyBytes, validate } from "./message.ts";
+
+/** Error replies: problem details (RFC 9457), whose content type alone tells them from an answer. */
+
+export const problemType = "application/problem+json";
+const maxIssues = 100;
+const maxTextLength = 500;
+
+interface Problem {
+  title: string;
+  code: string;
+  retryable: boolean;
+  detail?: string;
+  errors?: readonly Issue[];
+  details?: unknown;
+}
+
+/** The error reply for what went wrong with a request. Text and stack of an error that the contract does not declare stay inside. */
+export function problemFor(operation: Operation, error: unknown): Buffer {
+  const problem = describe(operation, error);
+  const body = Buffer.from(JSON.stringify({ type: `urn:amqp-kit:problem:${problem.code}`, ...problem }));
+  return body.length <= maxBodyBytes
+    ? body
+    : problemFor(operation, new MessageTooLargeError(operation.name, "body", body.length, maxBodyBytes));
+}
+
+function describe(operation: Operation, error: unknown): Problem {
+  if (error instanceof InvalidRequest) {
+    const { cause } = error;
+    if (cause instanceof MessageTooLargeError) {
+      return { title: "The request is too large", code: "message_too_large", retryable: false, detail: cause.message };
+    }
+    const errors = cause.issues.slice(0, maxIssues);
+    return {
+      title: "The request is not valid",
+      code: "invalid_message",
+      retryable: false,
+      detail: cause.message.slice(0, maxTextLength),
+      errors,
+    };
+  }
+  if (error instanceof MessageTooLargeError && error.contract === operation.name) {
+    return { title: "The response is too large", code: "response_too_large", retryable: false, detail: error.message };
+  }
+  const schema =
+    error instanceof OperationError && error.contract === operation.name ? operation.errors[error.error] : undefined;
+  if (error instanceof OperationError && schema !== undefined) {
+    try {
+      const details = validate(operation.name, schema, error.details);
+      return { title: error.message, code: error.error, retryable: false, details };
+    } catch {
+      // Details that break their own contract are a fault of the responder, like any other.
+    }
+  }
+  return { title: "The request failed", code: "internal_error", retryable: true };
+}
+
+/** A request that was refused before its handler saw it. */
+export class InvalidRequest extends Error {
+  override readonly cause: InvalidMessageError | MessageTooLargeError;
+  constructor(cause: InvalidMessageError | MessageTooLargeError) {
+    super(cause.message);
+    this.cause = cause;
+  }
+}
+
+/** @returns the error that an error reply stands for: one that the contract declares, else a `RemoteError` */
+export function readProblem(operation: Operation, { content }: Message): Error {
+  const fields = parse(content);
+  const code = text(fields.code) ?? "internal_error";
+  const schema = Object.hasOwn(operation.errors, code) ? operation.errors[code] : undefined;
+  if (schema !== undefined)
+    return new OperationError(operation, code, validate(operation.name, schema, fields.details));
+  const issues = Array.isArray(fields.errors) ? fields.errors.slice(0, maxIssues) : [];
+  return new RemoteError(operation, {
+    code,
+    detail: text(fields.detail) ?? text(fields.title) ?? "",
+    retryable: fields.retryable === true,
+    issues: issues.map((issue: Record<string, unknown> | null) => ({
+      path: text(issue?.path) ?? "",
+      rule: text(issue?.rule) ?? "",
+    })),
+  });
+}
+
+function parse(content: Buffer): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(content.subarray(0, maxBodyBytes).toString());
+    return typeof value === "object" && value !== null ? { ...value } : {};
+  } catch {
+    // An error reply that cannot be read is still an error reply.
+    return {};
+  }
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" ? value.slice(0, maxTextLength) : undefined;
+}

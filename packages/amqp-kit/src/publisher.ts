@@ -1,0 +1,225 @@
+import type { ConfirmChannel, Message, Options } from "amqplib";
+import type { Channel, Connection } from "./connection.ts";
+import { codeOf } from "./connection.ts";
+import type { Deadline } from "./deadline.ts";
+import { ClosedError, ConnectionError, PublishError } from "./errors.ts";
+import { told } from "./telemetry.ts";
+
+/** Confirms, returns and back-pressure for one exchange, on a channel of its own. Knows no idiom. */
+
+const maxUnconfirmed = 1_000;
+const maxUnconfirmedBytes = 16 * 1024 * 1024;
+
+export interface Outgoing {
+  /** Without one, a return cannot be told from that of another message: send one at a time. */
+  messageId: string | undefined;
+  routingKey: string;
+  body: Buffer;
+  /** Called when it is written, so that `expiration` is what is left then. */
+  properties: () => Options.Publish;
+}
+
+interface Unconfirmed {
+  messageId: string | undefined;
+  bytes: number;
+  isReturned: boolean;
+}
+
+export class Publisher {
+  readonly #connection: Connection;
+  readonly #exchange: string;
+  readonly #prepare: () => Promise<void>;
+  #channel: Channel<ConfirmChannel> | undefined;
+  #opening: Promise<Channel<ConfirmChannel>> | undefined;
+  #isClosed = false;
+  readonly #publishing = new Set<Outgoing>();
+  readonly #unconfirmed = new Set<Unconfirmed>();
+  #reserved = 0;
+  #reservedBytes = 0;
+  readonly #waiting: { bytes: number; admit: () => void }[] = [];
+  #onIdle: (() => void) | undefined;
+
+  /** @param prepare  declares what must stand before the first publish on each new channel */
+  constructor(connection: Connection, exchange: string, prepare: () => Promise<void> = () => Promise.resolve()) {
+    this.#connection = connection;
+    this.#exchange = exchange;
+    this.#prepare = prepare;
+  }
+
+  /**
+   * Publishes, mandatory, and resolves once the broker has confirmed.
+   * @throws {PublishError} returned, refused, not confirmed in time, or the channel was lost before the confirm
+   * @throws {ConnectionError} no connection, or no room in the window, within the limit: it was not sent
+   */
+  async publish(message: Outgoing, deadline: Deadline): Promise<void> {
+    this.#publishing.add(message);
+    try {
+      await this.#publish(message, deadline);
+    } finally {
+      this.#publishing.delete(message);
+    }
+  }
+
+  async #publish(message: Outgoing, deadline: Deadline): Promise<void> {
+    const bytes = message.body.length;
+    if (this.#waiting.length === 0 && this.#fits(bytes)) this.#reserve(bytes);
+    else await this.#room(bytes, deadline);
+    let confirmed: Promise<void>;
+    try {
+      const channel =
+        this.#channel?.isOpen === true
+          ? this.#channel
+          : await deadline.race(this.#open(), () => this.#notConnected(deadline));
+      if (deadline.remainingMs === 0) throw this.#notConnected(deadline);
+      confirmed = this.#send(channel, message);
+    } catch (error) {
+      // amqplib throws what it cannot encode, and on a channel that closed this very moment.
+      this.#release(bytes);
+      throw error;
+    }
+    await deadline.race(confirmed, () =>
+      this.#failure("timeout", message, `was not confirmed within ${deadline.timeoutMs} ms`),
+    );
+  }
+
+  /** Message ids that the broker has not confirmed, those included that were not sent yet. */
+  get unconfirmed(): string[] {
+    return [...new Set([...this.#publishing, ...this.#unconfirmed].flatMap(({ messageId }) => messageId ?? []))];
+  }
+
+  /** Resolves when nothing is unconfirmed or about to be sent. */
+  async idle(): Promise<void> {
+    if (this.#reserved === 0 && this.#waiting.length === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#onIdle = resolve;
+    await promise;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#channel?.close();
+  }
+
+  /** A message larger than the whole window goes alone. */
+  #fits(bytes: number): boolean {
+    return (
+      this.#reserved < maxUnconfirmed && (this.#reserved === 0 || this.#reservedBytes + bytes <= maxUnconfirmedBytes)
+    );
+  }
+
+  #reserve(bytes: number): void {
+    this.#reserved++;
+    this.#reservedBytes += bytes;
+  }
+
+  #release(bytes: number): void {
+    this.#reserved--;
+    this.#reservedBytes -= bytes;
+    for (let next = this.#waiting[0]; next !== undefined && this.#fits(next.bytes); next = this.#waiting[0]) {
+      this.#waiting.shift();
+      next.admit();
+    }
+    if (this.#reserved === 0 && this.#waiting.length === 0) this.#onIdle?.();
+  }
+
+  /** Waits, in the order of the calls, until there is room, and reserves it. */
+  async #room(bytes: number, deadline: Deadline): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let isAdmitted = false;
+    const place = {
+      bytes,
+      admit: (): void => {
+        isAdmitted = true;
+        this.#reserve(bytes);
+        resolve();
+      },
+    };
+    this.#waiting.push(place);
+    try {
+      await deadline.race(promise, () => {
+        const why = `${this.#reserved} messages wait for the broker's confirm`;
+        return new ConnectionError(
+          `Nothing was sent within ${deadline.timeoutMs} ms: ${why}. Is the broker blocked or slow?`,
+          {
+            retryable: true,
+          },
+        );
+      });
+    } catch (error) {
+      if (isAdmitted) this.#release(bytes);
+      else this.#waiting.splice(this.#waiting.indexOf(place), 1);
+      throw error;
+    }
+  }
+
+  #notConnected(deadline: Deadline): ConnectionError {
+    return new ConnectionError(
+      `Nothing was sent: there was no connection to the broker within ${deadline.timeoutMs} ms.`,
+      { retryable: true },
+    );
+  }
+
+  #open(): Promise<Channel<ConfirmChannel>> {
+    this.#opening ??= this.#openChannel().finally(() => (this.#opening = undefined));
+    return this.#opening;
+  }
+
+  async #openChannel(): Promise<Channel<ConfirmChannel>> {
+    if (this.#isClosed) throw new ClosedError("Nothing was sent: this connection is closed.");
+    await this.#connection.opened();
+    await this.#prepare();
+    const channel = await this.#connection.confirmChannel();
+    channel.raw.on("return", (message: Message) => this.#onReturn(message));
+    this.#channel = channel;
+    return channel;
+  }
+
+  /** A return has no delivery tag, but comes before that publish's confirm (rabbitmq.com/docs/confirms). */
+  #onReturn({ properties }: Message): void {
+    for (const entry of this.#unconfirmed) {
+      if (entry.messageId === properties.messageId && !entry.isReturned) {
+        entry.isReturned = true;
+        return;
+      }
+    }
+  }
+
+  #send(channel: Channel<ConfirmChannel>, message: Outgoing): Promise<void> {
+    const { messageId, routingKey, body } = message;
+    const properties = { ...message.properties(), ...(messageId !== undefined && { messageId }), mandatory: true };
+    const entry: Unconfirmed = { messageId, bytes: body.length, isReturned: false };
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onSettled = (error: unknown): void => {
+      this.#unconfirmed.delete(entry);
+      this.#release(entry.bytes);
+      if (isChannelClosed(error)) {
+        void channel.lost.then((reason) =>
+          reject(this.#failure("channel-lost", message, `was not confirmed: ${told(reason)}`, reason)),
+        );
+      } else if (error !== null) {
+        reject(this.#failure("refused", message, "was refused by the broker (its queue is full, or failed)", error));
+      } else if (entry.isReturned) {
+        reject(this.#failure("unroutable", message, "was returned: no queue takes it"));
+      } else {
+        resolve();
+      }
+    };
+    channel.raw.publish(this.#exchange, routingKey, body, properties, onSettled);
+    this.#unconfirmed.add(entry);
+    return promise;
+  }
+
+  #failure(reason: PublishError["reason"], message: Outgoing, what: string, cause?: unknown): PublishError {
+    const { messageId, routingKey } = message;
+    const exchange = this.#exchange;
+    const text =
+      `Message ${messageId ?? "without an id"} to exchange "${exchange}" with routing key "${routingKey}" ${what}. ` +
+      (reason === "unroutable" ? "Send it again" : "The broker may have it: send it again under the same message id");
+    return new PublishError(`${text}.`, { reason, exchange, routingKey, messageId, cause });
+  }
+}
+
+/** amqplib gives callbacks of a lost channel this error, and a nack another one without a code. */
+function isChannelClosed(error: unknown): boolean {
+  return error instanceof Error && codeOf(error) === undefined && error.message === "channel closed";
+}

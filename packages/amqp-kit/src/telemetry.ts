@@ -1,0 +1,90 @@
+import { channel } from "node:diagnostics_channel";
+
+/**
+ * What the kit counts, as `node:diagnostics_channel` messages named `amqp-kit:<event>`. Subscribe to feed metrics.
+ * Facts are ids, names and numbers, never bodies.
+ */
+export interface AmqpKitEvents {
+  /** A broadcast was dropped, by its sender or a listener, or a message that nobody can be told of. */
+  dropped: { contract: string; reason: DropReason; count: number };
+  /** A handler failed and the message waits for its next attempt. */
+  retried: { contract: string; messageId: string | undefined; attempt: number; delayMs: number };
+  /** A notification went to `<queue>.dead`. */
+  "set-aside": { contract: string; messageId: string | undefined; reason: string };
+  /** A reply that nobody waits for: late, doubled or foreign. */
+  "reply-ignored": { service: string };
+  /** A reply whose requester is gone. */
+  "reply-undeliverable": { contract: string; messageId: string | undefined };
+  /** A request without a usable reply queue. */
+  "request-refused": { contract: string; messageId: string | undefined };
+  /** A handler begins a request. `expiresInMs` is what was left of its time limit, by the responder's own clock. */
+  "request-begun": { contract: string; messageId: string | undefined; expiresInMs: number | undefined };
+  /** A request came too late, or out of a stalled process' socket, and was given back to the broker unbegun. */
+  "request-returned": { contract: string; messageId: string | undefined };
+  connection: { purpose: "publishing" | "consuming"; state: "open" | "lost" | "blocked" | "unblocked" };
+}
+
+export type DropReason =
+  | "disconnected"
+  | "blocked"
+  | "stalled"
+  | "exchange-gone"
+  | "buffer-full"
+  | "invalid-message"
+  | "message-too-large"
+  | "closing";
+
+export function emit<E extends keyof AmqpKitEvents>(event: E, facts: AmqpKitEvents[E]): void {
+  channel(`amqp-kit:${event}`).publish(facts);
+}
+
+/** Takes pino's shape: facts first, then the sentence. */
+export interface Logger {
+  debug(facts: object, message: string): void;
+  info(facts: object, message: string): void;
+  warn(facts: object, message: string): void;
+  error(facts: object, message: string): void;
+}
+
+const ignore = (): void => undefined;
+export const silent: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+
+/** A foreign error's text may quote a patient: its name, code and stack frames do not. */
+export function withoutValues(error: unknown): { error: string; at?: string[] } {
+  if (!(error instanceof Error)) return { error: "not an Error" };
+  const code = "code" in error && typeof error.code === "string" ? ` (${error.code})` : "";
+  const at = (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
+  return { error: `${error.name}${code}`, at: at.map((line) => line.trim()) };
+}
+
+/** What happened, in words; for errors of the kit, of amqplib and of the network. */
+export function told(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.message === "" && "code" in error ? String(error.code) : error.message;
+}
+
+const quietMs = 10_000;
+
+/** Counts what is dropped, and logs the first of each kind at once and the others summed up, at most every ten seconds. */
+export class Drops {
+  readonly #contract: string;
+  readonly #logger: Logger;
+  readonly #since = new Map<DropReason, { loggedAt: number; unlogged: number }>();
+
+  constructor(contract: string, logger: Logger) {
+    this.#contract = contract;
+    this.#logger = logger;
+  }
+
+  count(reason: DropReason, count = 1): void {
+    if (count === 0) return;
+    emit("dropped", { contract: this.#contract, reason, count });
+    const since = this.#since.get(reason) ?? { loggedAt: -Infinity, unlogged: 0 };
+    this.#since.set(reason, since);
+    since.unlogged += count;
+    if (performance.now() - since.loggedAt < quietMs) return;
+    this.#logger.warn({ contract: this.#contract, reason, count: since.unlogged }, "messages dropped");
+    since.loggedAt = performance.now();
+    since.unlogged = 0;
+  }
+}
