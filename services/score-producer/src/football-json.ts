@@ -1,0 +1,123 @@
+import { z } from "zod";
+
+/** Matches from the football.json format (github.com/openfootball): today's flat form, as its file of the World Cup 2022 has it. */
+
+export interface Goal {
+  /** Whose score it raises; for an own goal the other side than the scorer's. */
+  readonly side: "home" | "away";
+  readonly scorer: string;
+  readonly minute: number;
+  /** Minutes of stoppage time after that minute: 4 in 90+4. */
+  readonly stoppage: number;
+  readonly kind: "goal" | "penalty" | "own goal";
+}
+
+export interface Match {
+  readonly round: string | undefined;
+  readonly home: string;
+  readonly away: string;
+  /** In the order of the match's minutes, across both teams. */
+  readonly goals: readonly Goal[];
+  /** Without a shoot-out; undefined when the file does not say. */
+  readonly result: Score | undefined;
+  readonly hadExtraTime: boolean;
+  readonly shootOut: Score | undefined;
+}
+
+export type Score = readonly [home: number, away: number];
+
+/** What is wrong with a file of matches, each fault with the number of its match. */
+export class WrongFileError extends Error {
+  constructor(faults: readonly string[]) {
+    const more = faults.length > maxFaults ? `; and ${faults.length - maxFaults} more` : "";
+    super(`not football.json: ${faults.slice(0, maxFaults).join("; ")}${more}`);
+    this.name = "WrongFileError";
+  }
+}
+const maxFaults = 10;
+
+// The limits are such that what is told of a match is a valid score update
+const Count = z.int().min(0).max(9999);
+const Result = z.tuple([Count, Count]);
+const Team = z.string().min(1).max(60);
+
+/** Stoppage time comes in two forms: `"minute": 90, "offset": 4`, and `"minute": "90+4"`. */
+const notAMinute = 'must be a minute such as 90 or "90+4"';
+const Minute = z.preprocess(
+  (minute) => (typeof minute === "number" ? String(minute) : minute),
+  z.string({ error: notAMinute }).regex(/^\d{1,3}(\+\d{1,2})?$/, notAMinute),
+);
+const GoalEntry = z.object({
+  name: z.string().min(1).max(400),
+  minute: Minute,
+  offset: z.int().min(0).default(0),
+  penalty: z.boolean().optional(),
+  owngoal: z.boolean().optional(),
+});
+
+const MatchEntry = z.object({
+  round: z.string().max(70).optional(),
+  team1: Team,
+  team2: Team,
+  score: z.object({ ft: Result.optional(), et: Result.optional(), p: Result.optional() }).optional(),
+  goals1: z.array(GoalEntry).optional(),
+  goals2: z.array(GoalEntry).optional(),
+});
+
+const File = z.object({ matches: z.array(z.unknown()) });
+
+/**
+ * Reads a file's text.
+ * @returns the matches that were played: those with a score or goals, in the file's order
+ * @throws {WrongFileError} with the line and column of broken JSON, or the number and field of each wrong match
+ */
+export function readMatches(text: string): Match[] {
+  const file = File.safeParse(parseJson(text));
+  if (!file.success) throw new WrongFileError(['it has no list of "matches"']);
+  const entries = file.data.matches.map((entry) => MatchEntry.safeParse(entry));
+  const faults = entries.flatMap(({ error }, index) =>
+    (error?.issues ?? []).map(
+      ({ path, message }) => `match ${index + 1}, ${path.join(".") || "as a whole"}: ${message}`,
+    ),
+  );
+  if (faults.length > 0) throw new WrongFileError(faults);
+  return entries.flatMap(({ data }) => (data !== undefined && wasPlayed(data) ? [matchOf(data)] : []));
+}
+
+function parseJson(text: string): unknown {
+  try {
+    // Files saved on Windows may begin with a byte order mark
+    return JSON.parse(text.replace(/^\uFEFF/, ""));
+  } catch (error) {
+    throw new WrongFileError([error instanceof Error ? error.message : String(error)]);
+  }
+}
+
+function wasPlayed({ score, goals1, goals2 }: z.output<typeof MatchEntry>): boolean {
+  return score?.ft !== undefined || score?.et !== undefined || goals1 !== undefined || goals2 !== undefined;
+}
+
+function matchOf({ round, team1, team2, score, goals1 = [], goals2 = [] }: z.output<typeof MatchEntry>): Match {
+  const goals = [...goals1.map((goal) => goalOf("home", goal)), ...goals2.map((goal) => goalOf("away", goal))];
+  return {
+    round,
+    home: team1,
+    away: team2,
+    goals: goals.toSorted((one, other) => one.minute - other.minute || one.stoppage - other.stoppage),
+    result: score?.et ?? score?.ft,
+    hadExtraTime: score?.et !== undefined || goals.some(({ minute }) => minute > 90),
+    shootOut: score?.p,
+  };
+}
+
+/** football.json lists an own goal among the goals of the team that it counts for. */
+function goalOf(side: Goal["side"], { name, minute, offset, penalty, owngoal }: z.output<typeof GoalEntry>): Goal {
+  const [base = 0, stoppage = offset] = minute.split("+").map(Number);
+  return {
+    side,
+    scorer: name,
+    minute: base,
+    stoppage,
+    kind: owngoal === true ? "own goal" : penalty === true ? "penalty" : "goal",
+  };
+}

@@ -1,0 +1,76 @@
+import { readFile } from "node:fs/promises";
+import { isAbsolute, resolve } from "node:path";
+import { addAbortSignal } from "node:stream";
+import type { ScoreUpdate } from "@amqp-idioms/contracts";
+import type { Source } from "./arguments.ts";
+import { builtInMatch } from "./built-in-match.ts";
+import { readMatches } from "./football-json.ts";
+import type { Match } from "./football-json.ts";
+import { readUpdates } from "./json-lines.ts";
+import type { LineFault } from "./json-lines.ts";
+import { replay } from "./replay.ts";
+import { nameOf, storyOf } from "./story.ts";
+
+/**
+ * The updates to send, in order; they end when all is told, or when `signal` aborts.
+ * @param onFault  called for each wrong line of stdin
+ * @throws Error  when a file cannot be read, is wrong, or has no such match
+ */
+export async function updatesFrom(
+  source: Source,
+  { signal, onFault }: { signal: AbortSignal; onFault: (fault: LineFault) => void },
+): Promise<AsyncIterable<ScoreUpdate>> {
+  if (source.from === "stdin") return untilAborted(readUpdates(addAbortSignal(signal, process.stdin), onFault), signal);
+  const matches = source.from === "file" ? await matchesOf(source.file, source.match) : [builtInMatch];
+  return replay(matches.map(storyOf), source.pace, signal);
+}
+
+async function matchesOf(file: string, text: string | undefined): Promise<Match[]> {
+  try {
+    return matchesWith(text, readMatches(await readText(file)));
+  } catch (error) {
+    throw new Error(`Cannot replay "${file}": ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** pnpm starts us in our own folder, and says in INIT_CWD where its caller stood: there a relative name is looked for, too. */
+async function readText(file: string): Promise<string> {
+  const callersFolder = process.env["INIT_CWD"];
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if (callersFolder === undefined || isAbsolute(file)) throw error;
+    return readFile(resolve(callersFolder, file), "utf8");
+  }
+}
+
+/**
+ * The matches whose round or teams contain the text as it is written ("Final" is not in "Semi-finals"), or, when there is none,
+ * with small and capital letters alike. Without a text, all.
+ */
+export function matchesWith(text: string | undefined, matches: readonly Match[]): Match[] {
+  if (matches.length === 0) throw new Error("it has no match that was played");
+  if (text === undefined) return [...matches];
+  const having = (part: string, form: (name: string) => string): Match[] =>
+    matches.filter((match) =>
+      [match.round ?? "", match.home, match.away, nameOf(match)].some((name) => form(name).includes(part)),
+    );
+  const asWritten = having(text, (name) => name);
+  const found = asWritten.length > 0 ? asWritten : having(text.toLowerCase(), (name) => name.toLowerCase());
+  const [first] = matches;
+  if (found.length === 0 && first !== undefined) {
+    throw new Error(`none of its ${matches.length} matches contains "${text}"; its first is "${nameOf(first)}"`);
+  }
+  return found;
+}
+
+/** A stream that is torn down by our own stop has ended, not failed. */
+async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  try {
+    yield* items;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}

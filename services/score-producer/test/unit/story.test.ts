@@ -1,0 +1,80 @@
+import { expect, test } from "vitest";
+import { ScoreUpdate } from "@amqp-idioms/contracts";
+import { builtInMatch } from "../../src/built-in-match.ts";
+import type { Match } from "../../src/football-json.ts";
+import { storyOf } from "../../src/story.ts";
+
+const match: Match = {
+  round: "Final",
+  home: "Argentina",
+  away: "France",
+  goals: [
+    { side: "home", scorer: "Lionel Messi", minute: 23, stoppage: 0, kind: "penalty" },
+    { side: "away", scorer: "Cristian Romero", minute: 45, stoppage: 3, kind: "own goal" },
+    { side: "away", scorer: "Kylian Mbappé", minute: 46, stoppage: 0, kind: "goal" },
+    { side: "home", scorer: "Lionel Messi", minute: 108, stoppage: 0, kind: "goal" },
+    { side: "away", scorer: "Kylian Mbappé", minute: 118, stoppage: 0, kind: "penalty" },
+  ],
+  result: [2, 3],
+  hadExtraTime: true,
+  shootOut: [4, 2],
+};
+
+test("a match is told from kick-off over each goal to the final whistle, with the score so far", () => {
+  expect(told(match)).toEqual([
+    "0:0 Kick-off",
+    "1:0 Goal by Lionel Messi, 23' (penalty)",
+    "1:1 Goal by Cristian Romero, 45+3' (own goal)",
+    "1:2 Goal by Kylian Mbappé, 46'",
+    "2:2 Goal by Lionel Messi, 108'",
+    "2:3 Goal by Kylian Mbappé, 118' (penalty)",
+    "2:3 Final whistle after extra time, Argentina win 4-2 on penalties",
+  ]);
+});
+
+test("a shoot-out does not change the score", () => {
+  expect(told({ ...match, goals: [], result: [1, 1], shootOut: [1, 3] }).at(-1)).toBe(
+    "1:1 Final whistle after extra time, France win 3-1 on penalties",
+  );
+});
+
+test("a match without goals has its kick-off and its final whistle", () => {
+  expect(told({ ...match, goals: [], result: [0, 0], hadExtraTime: false, shootOut: undefined })).toEqual([
+    "0:0 Kick-off",
+    "0:0 Final whistle",
+  ]);
+});
+
+test("where a file has results but no goals, the final whistle tells the result", () => {
+  expect(told({ ...match, goals: [], result: [2, 1], hadExtraTime: false, shootOut: undefined })).toEqual([
+    "0:0 Kick-off",
+    "2:1 Final whistle",
+  ]);
+});
+
+test("between two updates as many minutes pass as in the match, and none is negative", () => {
+  expect(storyOf(match).map(({ minutesBefore }) => minutesBefore)).toEqual([0, 23, 25, 1, 62, 10, 2]);
+  const late: Match["goals"] = [
+    { side: "home", scorer: "A", minute: 90, stoppage: 4, kind: "goal" },
+    { side: "home", scorer: "B", minute: 90, stoppage: 11, kind: "goal" },
+  ];
+  const story = storyOf({ ...match, goals: late, hadExtraTime: false });
+  expect(story.map(({ minutesBefore }) => minutesBefore)).toEqual([0, 94, 7, 0]);
+});
+
+test("a match is named by its round and teams, so that two of the same teams are told apart", () => {
+  expect(storyOf(match)[0]?.update.match).toBe("Final: Argentina - France");
+  expect(storyOf({ ...match, round: undefined })[0]?.update.match).toBe("Argentina - France");
+});
+
+test("the built-in match says what its result says, and is valid", () => {
+  const story = storyOf(builtInMatch);
+  const last = story.at(-1)?.update;
+  expect([last?.home.score, last?.away.score]).toEqual(builtInMatch.result);
+  const at = "2026-01-01T12:00:00.000Z";
+  expect(story.map(({ update }) => ScoreUpdate.safeParse({ ...update, at }).success)).not.toContain(false);
+});
+
+function told(match: Match): string[] {
+  return storyOf(match).map(({ update }) => `${update.home.score}:${update.away.score} ${update.event}`);
+}
