@@ -5,6 +5,7 @@ export interface AmqpFrame {
   /** `class.method` as in the specification's index, for instance "60.80" for basic.ack; undefined unless a method */
   method: string | undefined;
   size: number;
+  payload: Buffer;
 }
 
 /** Method numbers that filters ask for. */
@@ -56,7 +57,10 @@ export class FrameReader {
       const bytes = this.#take(size + 8);
       const type = frameTypes[bytes[0] ?? 0] ?? "unknown";
       const method = type === "method" ? `${bytes.readUInt16BE(7)}.${bytes.readUInt16BE(9)}` : undefined;
-      found.push({ bytes, frame: { type, channel: bytes.readUInt16BE(1), method, size } });
+      found.push({
+        bytes,
+        frame: { type, channel: bytes.readUInt16BE(1), method, size, payload: bytes.subarray(7, -1) },
+      });
     }
     return found;
   }

@@ -3,6 +3,7 @@ export { handshake } from "./amqp-handshake.ts";
 export { freePorts } from "./free-ports.ts";
 export * from "./management.ts";
 export * from "./postgres.ts";
+export { privateFolder, type PrivateFolder } from "./private-process.ts";
 export * from "./proxy.ts";
 export * from "./rabbitmq.ts";
 export * from "./service-process.ts";

@@ -10,8 +10,11 @@ describe("frames of a connection", () => {
   test("are told apart by kind, channel and method", () => {
     const read = new FrameReader(false).read(Buffer.concat([ack, heartbeat]));
     expect(read).toEqual([
-      { bytes: ack, frame: { type: "method", channel: 3, method: "60.80", size: 13 } },
-      { bytes: heartbeat, frame: { type: "heartbeat", channel: 0, method: undefined, size: 0 } },
+      { bytes: ack, frame: { type: "method", channel: 3, method: "60.80", size: 13, payload: ack.subarray(7, 20) } },
+      {
+        bytes: heartbeat,
+        frame: { type: "heartbeat", channel: 0, method: undefined, size: 0, payload: Buffer.alloc(0) },
+      },
     ]);
   });
 
