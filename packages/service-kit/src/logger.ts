@@ -1,0 +1,56 @@
+import { type Logger, pino } from "pino";
+
+/** Lines of JSON on stdout, and readable ones on a terminal. Neither credentials nor personal data get into them. */
+
+export type { Logger };
+
+const secret = ["password", "authorization", "cookie", "body", "content"];
+
+/** @param level  as `LOG_LEVEL` names it */
+export async function createLogger(service: string, level: string): Promise<Logger> {
+  const options = {
+    level,
+    base: { service },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { err: describeError },
+    redact: { paths: [...secret, ...secret.map((key) => `*.${key}`)], censor: "[redacted]" },
+  };
+  // pino itself lives on when nobody reads its stdout any more
+  if (!process.stdout.isTTY) return pino(options);
+  const { default: pretty } = await import("pino-pretty");
+  // Not in a thread, so that no line is lost at the exit
+  const stream = pretty({ sync: true, ignore: "pid,hostname,service", translateTime: "HH:MM:ss" });
+  return pino(options, stream);
+}
+
+interface ErrorDescription {
+  type: string;
+  message: string;
+  code?: string;
+  stack?: string;
+  cause?: ErrorDescription;
+}
+
+/** An error without what may be personal or secret: no fields of its own, no quoted value, no credentials of a URL. */
+export function describeError(error: unknown): ErrorDescription {
+  if (!(error instanceof Error)) return { type: typeof error, message: "something that is not an Error was thrown" };
+  const code = "code" in error ? String(error.code) : undefined;
+  // The stack begins with the message
+  const frames = error.stack?.split("\n").filter((line) => /^ {4}at /.test(line));
+  return {
+    type: error.name,
+    message: withoutValues(error, code),
+    ...(code === undefined ? {} : { code }),
+    ...(frames === undefined ? {} : { stack: frames.join("\n") }),
+    ...(error.cause instanceof Error ? { cause: describeError(error.cause) } : {}),
+  };
+}
+
+function withoutValues(error: Error, code: string | undefined): string {
+  // JSON.parse quotes the text
+  if (error instanceof SyntaxError) return "a text has a syntax error";
+  const message = error.message.replaceAll(/(\w+:\/\/)\S*@/g, "$1…@");
+  // PostgreSQL's data exceptions end with the value: invalid input syntax for type date: "…"
+  return /^22[0-9A-Z]{3}$/.test(code ?? "") ? message.replace(/: ".*$/s, "") : message;
+}

@@ -1,0 +1,165 @@
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { z } from "zod";
+
+/** What the environment says, as typed values; whatever is wrong with it is told at once, all of it in one message. */
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads one setting from its variable or variables. @throws {SettingsError} */
+export type Setting<T> = (environment: Environment) => T;
+
+export type Settings<S> = { readonly [K in keyof S]: S[K] extends Setting<infer T> ? T : never };
+
+/** Each fault names a variable and what it must be; the value of a secret is in none of them. */
+export class SettingsError extends Error {
+  override readonly name = "SettingsError";
+  readonly faults: readonly string[];
+  constructor(faults: readonly string[]) {
+    super(`The environment is not as it must be:\n${faults.map((fault) => `  - ${fault}`).join("\n")}`);
+    this.faults = faults;
+  }
+}
+
+/** @throws {SettingsError} with the faults of all settings */
+export function readSettings<S extends Readonly<Record<string, Setting<unknown>>>>(
+  declared: S,
+  environment: Environment,
+): Settings<S> {
+  const faults: string[] = [];
+  const values = Object.entries(declared).map(([name, setting]) => {
+    try {
+      return [name, setting(environment)];
+    } catch (error) {
+      if (!(error instanceof SettingsError)) throw error;
+      faults.push(...error.faults);
+      return [name, undefined];
+    }
+  });
+  if (faults.length > 0) throw new SettingsError(faults);
+  return Object.fromEntries(values) as Settings<S>;
+}
+
+/**
+ * One variable; empty counts as unset.
+ * @param schema  takes the text, or undefined when unset. Its messages follow the variable's name: "must be …"
+ */
+export function variable<T>(name: string, schema: z.ZodType<T>): Setting<T> {
+  return (environment) => {
+    const text = textOf(environment, name);
+    return parse(name, schema, text, text === undefined ? "" : `, but is "${text}"`);
+  };
+}
+
+/** Like `variable`, but the value may also be in a file that `NAME_FILE` names, and is never shown. */
+export function secretVariable<T>(name: string, schema: z.ZodType<T>): Setting<T> {
+  return (environment) => parse(name, schema, secretOf(environment, name), "");
+}
+
+function parse<T>(name: string, schema: z.ZodType<T>, text: string | undefined, shown: string): T {
+  const result = schema.safeParse(text);
+  if (result.success) return result.data;
+  throw new SettingsError(result.error.issues.map(({ message }) => `${name} ${message}${shown}`));
+}
+
+function textOf(environment: Environment, name: string): string | undefined {
+  const text = environment[name]?.trim();
+  return text === "" ? undefined : text;
+}
+
+function secretOf(environment: Environment, name: string): string | undefined {
+  const value = textOf(environment, name);
+  const file = textOf(environment, `${name}_FILE`);
+  if (file === undefined) return value;
+  if (value !== undefined) throw new SettingsError([`${name} and ${name}_FILE are both set: unset one of them`]);
+  let content: string;
+  try {
+    content = readFileSync(file, "utf8").trim();
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
+    throw new SettingsError([`${name}_FILE must name a file that can be read, but ${file} cannot (${code})`]);
+  }
+  if (content === "") throw new SettingsError([`${name}_FILE names a file, ${file}, that is empty`]);
+  return content;
+}
+
+/** A whole number within bounds, both inclusive. */
+export function wholeNumber(smallest: number, largest: number): z.ZodType<number> {
+  const isWithin = (text: string): boolean =>
+    /^\d{1,15}$/.test(text) && Number(text) >= smallest && Number(text) <= largest;
+  const error = `must be a whole number from ${smallest} to ${largest}`;
+  return z.string().refine(isWithin, { error }).transform(Number);
+}
+
+const brokerUrls = z
+  .string()
+  // A password may hold a comma: a new URL begins where its scheme does
+  .transform((text) => text.split(/,(?=\s*amqps?:\/\/)/).map((url) => url.trim()))
+  .refine((urls) => urls.every((url) => isUrl(url, ["amqp:", "amqps:"])), {
+    error:
+      "must be a complete URL like amqp://user:password@host:5672/virtual-host, or several with commas between them",
+  })
+  .default(["amqp://127.0.0.1:5672"]);
+
+const databaseUrl = z
+  .string()
+  .refine((text) => isUrl(text, ["postgres:", "postgresql:"]), {
+    error: "must be a URL like postgres://user:password@host:5432/database",
+  })
+  .optional();
+
+function isUrl(text: string, protocols: readonly string[]): boolean {
+  return URL.canParse(text) && protocols.includes(new URL(text).protocol);
+}
+
+const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+
+/** What every service reads. @param port  its own, from the design's table */
+export const serviceSettings = (port: number) => ({
+  /** Without credentials in them, RabbitMQ's own guest */
+  amqpUrls: secretVariable("AMQP_URL", brokerUrls),
+  host: variable("HOST", z.string().default("127.0.0.1")),
+  port: variable("PORT", wholeNumber(0, 65_535).default(port)),
+  logLevel: variable(
+    "LOG_LEVEL",
+    z.enum(logLevels, { error: `must be one of ${logLevels.join(", ")}` }).default("info"),
+  ),
+  stopTimeoutMs: variable("STOP_TIMEOUT_MS", wholeNumber(100, 3_600_000).default(8_000)),
+});
+
+/** As `openDatabase` of the outbox takes it: a PostgreSQL, or a folder (`memory://`: none) for the embedded one. */
+export type DatabaseSettings = { readonly url: string } | { readonly dataDir: string };
+
+/** `DATABASE_URL`, else `DATA_DIR` and in it a folder of the service's name, else `.data` in the service's own folder. */
+export const databaseSettings = (service: string): { database: Setting<DatabaseSettings> } => ({
+  database: (environment) => {
+    const url = secretVariable("DATABASE_URL", databaseUrl)(environment);
+    if (url !== undefined) return { url };
+    const dataDir = textOf(environment, "DATA_DIR");
+    if (dataDir === undefined) return { dataDir: join(ownFolder(), ".data") };
+    return { dataDir: dataDir === "memory://" ? dataDir : resolve(dataDir, service) };
+  },
+});
+
+/** The folder of the workspace whose program runs: the nearest one with a package.json. */
+function ownFolder(): string {
+  let folder = dirname(resolve(process.argv[1] ?? "."));
+  while (!existsSync(join(folder, "package.json")) && dirname(folder) !== folder) folder = dirname(folder);
+  return folder;
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    return Boolean(new Intl.DateTimeFormat("en", { timeZone: name }));
+  } catch {
+    return false;
+  }
+}
+
+/** `TIME_ZONE`, an IANA name. */
+export const timeZoneSetting = {
+  timeZone: variable(
+    "TIME_ZONE",
+    z.string().refine(isTimeZone, { error: "must be a time zone's name like Europe/London" }).default("Europe/London"),
+  ),
+};
