@@ -6,8 +6,20 @@ export type { Logger };
 
 const secret = ["password", "authorization", "cookie", "body", "content"];
 
-/** @param level  as `LOG_LEVEL` names it */
-export async function createLogger(service: string, level: string): Promise<Logger> {
+/** Takes complete lines. */
+export interface LineWriter {
+  write(lines: string): unknown;
+}
+
+/**
+ * @param level  as `LOG_LEVEL` names it
+ * @param terminal  takes the readable lines when stdout is a terminal
+ */
+export async function createLogger(
+  service: string,
+  level: string,
+  terminal: LineWriter = process.stdout,
+): Promise<Logger> {
   const options = {
     level,
     base: { service },
@@ -18,10 +30,10 @@ export async function createLogger(service: string, level: string): Promise<Logg
   };
   // pino itself lives on when nobody reads its stdout any more
   if (!process.stdout.isTTY) return pino(options);
-  const { default: pretty } = await import("pino-pretty");
   // Not in a thread, so that no line is lost at the exit
-  const stream = pretty({ sync: true, ignore: "pid,hostname,service", translateTime: "HH:MM:ss" });
-  return pino(options, stream);
+  const { prettyFactory } = await import("pino-pretty");
+  const readable = prettyFactory({ ignore: "pid,hostname,service", translateTime: "HH:MM:ss" });
+  return pino(options, { write: (line: string) => terminal.write(readable(line)) });
 }
 
 interface ErrorDescription {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import { Health } from "./health.ts";
 import { HttpDoor } from "./http.ts";
-import { createLogger, type Logger } from "./logger.ts";
+import { createLogger, type LineWriter, type Logger } from "./logger.ts";
 import { Owned, type Closeable } from "./owned.ts";
 import { readSettings, serviceSettings, type Setting, type Settings, SettingsError } from "./settings.ts";
 import { stopGracefully } from "./stop.ts";
@@ -17,6 +17,8 @@ export interface ServiceDefinition<S extends Declared> {
   port: number;
   /** Beside those that all services have; `{}` when there are none */
   settings: S;
+  /** Takes the log where stdout is a terminal, for a service that draws on it. @default stdout itself */
+  terminal?: LineWriter | undefined;
 }
 
 /** What `start` is handed. */
@@ -47,14 +49,14 @@ export interface Started {
  * nobody catches, or the stop takes longer than `STOP_TIMEOUT_MS`.
  */
 export async function runService<S extends Declared>(
-  { name, port, settings: declared }: ServiceDefinition<S>,
+  { name, port, settings: declared, terminal }: ServiceDefinition<S>,
   start: (service: Service<S>) => Promise<Started | void>,
 ): Promise<void> {
   // Who reads our output may leave: pino ignores that by itself, console does not
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   const settings: SettingsOfAll & Settings<S> = await settingsOrExit(name, { ...serviceSettings(port), ...declared });
   const { host, logLevel, stopTimeoutMs } = settings;
-  const logger = await createLogger(name, logLevel);
+  const logger = await createLogger(name, logLevel, terminal);
   const health = new Health();
   const door = new HttpDoor(health, logger);
   const owned = new Owned(logger);
