@@ -5,6 +5,7 @@ export const checks = {
   boundaries: ["turbo", "boundaries"],
   types: ["turbo", "run", "typecheck", "//#typecheck:scripts", "--continue", "--output-logs=errors-only"],
   unused: ["knip"],
+  documents: ["node", "scripts/docs.ts"],
 } satisfies Record<string, [string, ...string[]]>;
 
 export type CheckName = keyof typeof checks;

@@ -309,13 +309,13 @@ const violations: Violation[] = [
     what: "an unused export",
     fails: "unused",
     because: /Unused exports[^]*planted/,
-    plant: { "services/reporting/src/config.ts": appends("export const planted = 1;") },
+    plant: { "services/reporting/src/report.ts": appends("export const planted = 1;") },
   },
   {
     what: "an unused type",
     fails: "unused",
     because: /Unused exported types[^]*Planted/,
-    plant: { "services/reporting/src/config.ts": appends("export type Planted = 1;") },
+    plant: { "services/reporting/src/report.ts": appends("export type Planted = 1;") },
   },
   {
     what: "an unused dependency",
@@ -325,6 +325,18 @@ const violations: Violation[] = [
       "services/reporting/package.json": (text) =>
         (text ?? "").replace('"dependencies": {', '"dependencies": {\n    "pg": "catalog:",'),
     },
+  },
+  {
+    what: "a document that shows other code than runs",
+    fails: "documents",
+    because: /docs\/notify\.md: shows code that is not that file's any more/,
+    plant: { "packages/contracts/src/patient-added.ts": appends("// planted") },
+  },
+  {
+    what: "a link that leads nowhere",
+    fails: "documents",
+    because: /README\.md: links to planted\.md, which is not there/,
+    plant: { "README.md": appends("[planted](planted.md)") },
   },
 ];
 

@@ -1,0 +1,37 @@
+/**
+ * What the documents show and point to is there: code under `<!-- file: PATH -->` is that file, and links lead somewhere.
+ * `npm run check` compares; `node scripts/docs.ts --write` copies the code into the documents.
+ */
+import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+const isWriting = process.argv.includes("--write");
+const documents = globSync("**/*.md", { exclude: ["**/node_modules/**"] });
+const faults = documents.flatMap((document) => {
+  const text = readFileSync(document, "utf8");
+  const current = withCode(text);
+  if (isWriting && current !== text) writeFileSync(document, current);
+  const isStale = !isWriting && current !== text;
+  return [
+    ...(isStale ? [`${document}: shows code that is not that file's any more; node scripts/docs.ts --write`] : []),
+    ...deadLinks(document, current),
+  ];
+});
+faults.forEach((fault) => console.log(fault));
+process.exitCode = faults.length === 0 ? 0 : 1;
+
+function withCode(text: string): string {
+  return text.replaceAll(/^<!-- file: (.+) -->\n```(\w+)\n[^]*?^```$/gm, (_, file: string, language: string) => {
+    const code = readFileSync(file, "utf8").trimEnd();
+    return `<!-- file: ${file} -->\n\`\`\`${language}\n${code}\n\`\`\``;
+  });
+}
+
+function deadLinks(document: string, text: string): string[] {
+  const prose = text.replaceAll(/^```[^]*?^```$/gm, "");
+  const targets = [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = ""]) => target);
+  return targets
+    .filter((target) => !/^([a-z]+:|#)/.test(target))
+    .filter((target) => !existsSync(join(dirname(document), target.replace(/#.*$/, ""))))
+    .map((target) => `${document}: links to ${target}, which is not there`);
+}
