@@ -52,6 +52,17 @@ export interface Operation<
 
 export type Contract = Broadcast | Notification | Operation;
 
+/** Codes of error replies that the kit gives itself; the `code` of a declared error is its name. */
+const ownErrorCodes = [
+  "invalid_message",
+  "message_too_large",
+  "response_too_large",
+  "invalid_response",
+  "internal_error",
+];
+/** What Node's timers can wait. */
+const maxTimeoutMs = 2 ** 31 - 1;
+
 /** The names of the errors that an operation declares. */
 export type ErrorName<O extends Operation> = keyof O["errors"] & string;
 export type ErrorDetails<O extends Operation, N extends ErrorName<O>> = Output<NonNullable<O["errors"][N]>>;
@@ -67,7 +78,10 @@ export function broadcast<const Name extends string, Message extends Schema>(
   name: Name,
   options: { message: Message; decoders?: Decoders },
 ): Broadcast<Name, Message> {
-  checkOptions(`broadcast("${name}")`, options, ["message", "decoders"]);
+  const where = `broadcast("${name}")`;
+  checkOptions(where, options, ["message", "decoders"]);
+  checkSchema(`${where}: message`, options.message);
+  checkDecoders(where, options.decoders);
   return { kind: "broadcast", name: checkName(name), message: options.message, decoders: options.decoders ?? {} };
 }
 
@@ -82,7 +96,10 @@ export function notification<const Name extends string, Message extends Schema>(
   name: Name,
   options: { message: Message; decoders?: Decoders },
 ): Notification<Name, Message> {
-  checkOptions(`notification("${name}")`, options, ["message", "decoders"]);
+  const where = `notification("${name}")`;
+  checkOptions(where, options, ["message", "decoders"]);
+  checkSchema(`${where}: message`, options.message);
+  checkDecoders(where, options.decoders);
   return { kind: "notification", name: checkName(name), message: options.message, decoders: options.decoders ?? {} };
 }
 
@@ -96,7 +113,8 @@ export function notification<const Name extends string, Message extends Schema>(
  *   virtual host's default queue type, see docs/decisions/0004), or `"transient"`, the auto-delete queue of the 2009 post, which
  *   RabbitMQ 4.3 refuses unless `deprecated_features.permit.transient_nonexcl_queues = true`. @default "durable"
  * @param options.decoders  readers for requests in content types besides `application/json`
- * @throws {TypeError} a name that AMQP or a permission pattern cannot carry, or a time limit that is not a positive integer
+ * @throws {TypeError} a name that AMQP or a permission pattern cannot carry, an error's name that the kit uses itself, or a time limit
+ *   that is not a whole number from 1 to 2147483647
  */
 export function operation<
   const Name extends string,
@@ -116,10 +134,15 @@ export function operation<
   },
 ): Operation<Name, Request, Response, Errors> {
   const known = ["exchange", "request", "response", "timeoutMs", "errors", "requestQueue", "decoders"];
-  checkOptions(`operation("${name}")`, options, known);
-  if (!Number.isSafeInteger(options.timeoutMs) || options.timeoutMs <= 0) {
+  const where = `operation("${name}")`;
+  checkOptions(where, options, known);
+  checkSchema(`${where}: request`, options.request);
+  checkSchema(`${where}: response`, options.response);
+  checkErrors(where, options.errors ?? {});
+  checkDecoders(where, options.decoders);
+  if (!Number.isSafeInteger(options.timeoutMs) || options.timeoutMs <= 0 || options.timeoutMs > maxTimeoutMs) {
     throw new TypeError(
-      `operation("${name}"): timeoutMs must be a positive whole number of milliseconds, not ${options.timeoutMs}.`,
+      `${where}: timeoutMs must be a whole number of milliseconds from 1 to ${maxTimeoutMs}, not ${options.timeoutMs}.`,
     );
   }
   return {
@@ -164,10 +187,11 @@ const roleKinds = {
 /**
  * Says who speaks to whom, once. Start-up, broker permissions, documents and diagrams all read this.
  * @returns the system as given, with literal types
- * @throws {TypeError} an unknown role, a contract under a role of another idiom, or two contracts that claim one name
+ * @throws {TypeError} an unknown role, a contract under a role of another idiom, or two contracts that claim one name or exchange
  */
 export function defineSystem<const S extends System>(system: S & OnlyKnownRoles<S>): S {
   const byName = new Map<string, Contract>();
+  const byExchange = new Map<string, Contract>();
   for (const [service, roles] of Object.entries<Roles>(system)) {
     checkName(service);
     for (const [role, contracts] of Object.entries<readonly Contract[]>(roles as Record<string, readonly Contract[]>)) {
@@ -187,6 +211,14 @@ export function defineSystem<const S extends System>(system: S & OnlyKnownRoles<
           throw new TypeError(`System: two contracts claim the name "${contract.name}". Declare it once and share it.`);
         }
         byName.set(contract.name, contract);
+        const exchange = contract.kind === "operation" ? contract.exchange : contract.name;
+        const other = byExchange.get(exchange) ?? contract;
+        if (other.kind !== contract.kind) {
+          throw new TypeError(
+            `System: ${other.kind} "${other.name}" and ${contract.kind} "${contract.name}" claim the same exchange "${exchange}".`,
+          );
+        }
+        byExchange.set(exchange, contract);
       }
     }
   }
@@ -211,4 +243,29 @@ function checkOptions(where: string, options: object, known: readonly string[]):
   const unknown = Object.keys(options).filter((key) => !known.includes(key));
   if (unknown.length > 0)
     throw new TypeError(`${where}: unknown option ${unknown.join(", ")}. Known are ${known.join(", ")}.`);
+}
+
+function checkSchema(where: string, schema: unknown): void {
+  const isSchema = (typeof schema === "object" && schema !== null) || typeof schema === "function";
+  if (!isSchema || !("~standard" in schema))
+    throw new TypeError(`${where} must be a Standard Schema, of zod for instance.`);
+}
+
+function checkErrors(where: string, errors: { readonly [name: string]: Schema }): void {
+  for (const [name, schema] of Object.entries(errors)) {
+    if (!/^[A-Za-z][A-Za-z0-9_]{0,99}$/.test(name))
+      throw new TypeError(`${where}: "${name}" cannot name an error: 1 to 100 letters, digits or "_", a letter first.`);
+    if (ownErrorCodes.includes(name))
+      throw new TypeError(`${where}: the kit itself answers "${name}"; name the error otherwise.`);
+    checkSchema(`${where}: error "${name}"`, schema);
+  }
+}
+
+function checkDecoders(where: string, decoders: Decoders = {}): void {
+  for (const type of Object.keys(decoders)) {
+    if (!/^[a-z0-9.+-]+\/[a-z0-9.+-]+$/.test(type))
+      throw new TypeError(
+        `${where}: decoders are named by content types in small letters without parameters, not "${type}".`,
+      );
+  }
 }
