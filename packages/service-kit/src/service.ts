@@ -33,7 +33,7 @@ export interface Service<S> {
   /** How long a connection may take to close: half of `STOP_TIMEOUT_MS` */
   readonly closeTimeoutMs: number;
   /** Closes it at the stop, the newest first. @returns what it was handed */
-  own<T extends Closeable>(opened: T, name?: string): T;
+  own: <T extends Closeable>(opened: T, name?: string) => T;
 }
 
 export interface Started {
