@@ -1,6 +1,14 @@
 import { z } from "zod";
 
-const name = z.string().trim().min(1).max(200);
+/** Control characters and halves of surrogate pairs would not come back from every database as they went in. */
+const name = z
+  .string()
+  .trim()
+  .min(1)
+  .max(200)
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u, "must not contain control characters");
+/** PostgreSQL has no year 0. */
+const date = z.iso.date().regex(/^(?!0000)/, "must be of the year 0001 or later");
 
 /** What the registry keeps, and what others learn of it. `birthDate` is null when unknown. */
 export const Patient = z
@@ -8,7 +16,7 @@ export const Patient = z
     patientId: z.uuid(),
     given: name,
     surname: name,
-    birthDate: z.iso.date().nullable(),
+    birthDate: date.nullable(),
     registeredAt: z.iso.datetime(),
   })
   .meta({ id: "Patient" });
@@ -19,10 +27,7 @@ export const NewPatient = z
   .object({
     given: name,
     surname: name,
-    birthDate: z.iso
-      .date()
-      .nullish()
-      .transform((date) => date ?? null),
+    birthDate: date.nullish().transform((date) => date ?? null),
   })
   .meta({ id: "NewPatient" });
 export type NewPatient = z.output<typeof NewPatient>;

@@ -1,0 +1,97 @@
+import { addPatient, getPatient, NewPatient, Patient, PatientRef } from "@amqp-idioms/contracts";
+import type { system } from "@amqp-idioms/contracts";
+import type { Amqp } from "amqp-kit";
+import type { FastifyReply } from "fastify";
+import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
+import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
+import { z } from "zod";
+import { readIdempotencyKey } from "./idempotency-key.ts";
+import { Problem } from "./open-api.ts";
+import { patientNotFound, toProblem } from "./problems.ts";
+
+const maxBodyBytes = 16 * 1024;
+
+const IdempotencyKey = z.string().transform((header, context) => {
+  const key = readIdempotencyKey(header);
+  if (key !== undefined) return key;
+  context.addIssue("must be one string of 1 to 255 printable ASCII characters, in double quotes or without spaces");
+  return z.NEVER;
+});
+
+/** `POST /patients` and `GET /patients/:patientId`: each asks patient-registry and waits for its answer, as long as its own client waits. */
+export function patientsApi(amqp: Amqp<(typeof system)["add-patient-api"]>): FastifyPluginAsyncZod {
+  return async (http) => {
+    http.setValidatorCompiler(validatorCompiler);
+    http.setSerializerCompiler(serializerCompiler);
+    // JSON only: what a form of another site can send without asking is no request of ours
+    http.removeContentTypeParser("text/plain");
+    http.addHook("onSend", async (_request, reply) => void reply.header("cache-control", "no-store"));
+    http.setErrorHandler((error, _request, reply) => {
+      // The client has gone: there is nobody to answer
+      if (reply.raw.destroyed) return void reply.hijack();
+      throw toProblem(error) ?? error;
+    });
+
+    http.post(
+      "/patients",
+      {
+        bodyLimit: maxBodyBytes,
+        schema: {
+          summary: "Registers a person",
+          description: "A repeat under the same Idempotency-Key, within 24 hours, gets the first one's answer.",
+          headers: z.object({ "idempotency-key": IdempotencyKey.optional() }),
+          body: NewPatient,
+          response: { 201: Patient, ...problems(400, 413, 415, 422, 502, 503, 504) },
+        },
+      },
+      async (request, reply) => {
+        const idempotencyKey = request.headers["idempotency-key"];
+        const patient = await amqp.request(addPatient, request.body, {
+          signal: whileConnected(reply),
+          ...(idempotencyKey !== undefined && { idempotencyKey }),
+        });
+        return reply.code(201).header("location", `/patients/${patient.patientId}`).send(patient);
+      },
+    );
+
+    http.get(
+      "/patients/:patientId",
+      {
+        schema: {
+          summary: "Finds a patient",
+          params: z.object({ patientId: z.string() }),
+          response: { 200: Patient, ...problems(404, 502, 503, 504) },
+        },
+      },
+      async (request, reply) => {
+        const ref = PatientRef.safeParse(request.params);
+        if (!ref.success) throw patientNotFound();
+        return amqp.request(getPatient, ref.data, { signal: whileConnected(reply) });
+      },
+    );
+  };
+}
+
+function problems<Status extends number>(
+  ...statuses: Status[]
+): Record<Status, { content: Record<string, { schema: typeof Problem }> }>;
+function problems(...statuses: number[]): Record<number, unknown> {
+  return Object.fromEntries(
+    statuses.map((status) => [
+      status,
+      { description: "Problem", content: { "application/problem+json": { schema: Problem } } },
+    ]),
+  );
+}
+
+/**
+ * Aborts when the client goes away before it has its answer. Not Fastify's `request.signal`: that listens to the request, which Node.js closes
+ * as soon as its body is read.
+ */
+function whileConnected({ raw }: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  raw.once("close", () => {
+    if (!raw.writableFinished) gone.abort();
+  });
+  return gone.signal;
+}

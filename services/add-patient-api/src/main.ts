@@ -1,0 +1,17 @@
+import { system } from "@amqp-idioms/contracts";
+import { runService } from "@amqp-idioms/service-kit";
+import { connect } from "amqp-kit";
+import { patientsApi } from "./http.ts";
+import { documentRoutes } from "./open-api.ts";
+import { tryItPage } from "./page.ts";
+
+await runService({ name: "add-patient-api", port: 3000, settings: {} }, async (service) => {
+  const { settings, logger, signal, http, closeTimeoutMs } = service;
+  const amqp = service.own(
+    await connect(settings.amqpUrls, { system, service: "add-patient-api", logger, signal, closeTimeoutMs }),
+  );
+  await documentRoutes(http);
+  await http.register(tryItPage);
+  await http.register(patientsApi(amqp));
+  return { isReady: () => amqp.isReady };
+});

@@ -1,0 +1,29 @@
+import { readFile } from "node:fs/promises";
+import type { FastifyPluginAsync } from "fastify";
+
+/** Only what this service itself serves may run, be shown or be asked; nobody may frame the page. */
+const contentSecurityPolicy =
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+const files = [
+  { path: "/", file: "index.html", type: "text/html; charset=utf-8" },
+  { path: "/page.js", file: "page.js", type: "text/javascript; charset=utf-8" },
+  { path: "/page.css", file: "page.css", type: "text/css; charset=utf-8" },
+];
+
+/** A page to try the API by hand. */
+export const tryItPage: FastifyPluginAsync = async (http) => {
+  for (const { path, file, type } of files) {
+    const content = await readFile(new URL(`page/${file}`, import.meta.url));
+    http.get(path, { schema: { hide: true } }, async (_request, reply) =>
+      reply
+        .headers({
+          "content-security-policy": contentSecurityPolicy,
+          "x-content-type-options": "nosniff",
+          "referrer-policy": "no-referrer",
+        })
+        .type(type)
+        .send(content),
+    );
+  }
+};
