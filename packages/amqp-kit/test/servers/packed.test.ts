@@ -1,0 +1,85 @@
+import { execFileSync } from "node:child_process";
+import { copyFileSync, globSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect } from "vitest";
+import { test } from "@amqp-idioms/local-servers/vitest";
+
+const kit = join(import.meta.dirname, "../..");
+const tools = join(kit, "node_modules/.bin");
+let project: string;
+let tarball: string;
+
+function run(command: string, args: string[], env: NodeJS.ProcessEnv = {}): string {
+  try {
+    return execFileSync(command, args, {
+      cwd: project,
+      encoding: "utf8",
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+  } catch (error) {
+    throw new Error(
+      `${command} ${args.join(" ")} failed:\n${error instanceof Error && "stdout" in error ? String(error.stdout) : ""}`,
+      { cause: error },
+    );
+  }
+}
+
+/** An empty project outside of this repository, with the packed kit installed by npm as anybody would. */
+beforeAll(() => {
+  project = mkdtempSync(join(tmpdir(), "amqp-kit-packed-"));
+  execFileSync("pnpm", ["run", "build"], { cwd: kit, stdio: "pipe" });
+  execFileSync("pnpm", ["pack", "--pack-destination", project], { cwd: kit, stdio: "pipe" });
+  const [packed] = globSync("*.tgz", { cwd: project });
+  tarball = join(project, packed ?? "");
+  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "shop", private: true, type: "module" }));
+  const { version } = createRequire(import.meta.url)("zod/package.json");
+  run("npm", ["install", "--no-audit", "--no-fund", tarball, `zod@${version}`, "@types/node@24", "typescript@7"]);
+  copyFileSync(join(kit, "test/packed/shop.ts"), join(project, "shop.ts"));
+});
+afterAll(() => rmSync(project, { recursive: true, force: true }));
+
+describe("the packed kit, installed in an empty project", () => {
+  test("has exports, types and files that publint and are-the-types-wrong find nothing against", () => {
+    expect(run(join(tools, "publint"), [tarball, "--strict"])).toContain("All good!");
+    // It ends with 1 when it finds anything that the profile does not ignore
+    const found = run(join(tools, "attw"), [tarball, "--profile", "esm-only", "--format", "ascii"]);
+    expect(found.match(/^(node16 \(from ESM\)|bundler): 🟢/gm)).toHaveLength(4);
+  });
+
+  test("holds what is built, and neither sources nor tests", () => {
+    const files = globSync("**/*.*", { cwd: join(project, "node_modules/amqp-kit") });
+    expect(files.filter((file) => !/^(dist\/.*\.m?[jt]s(\.map)?|package\.json|README\.md)$/.test(file))).toEqual([]);
+    expect(files).toContain("dist/index.mjs");
+  });
+
+  test("compiles a strict TypeScript program, its libraries' declarations checked too", () => {
+    const compilerOptions = {
+      strict: true,
+      noUncheckedIndexedAccess: true,
+      exactOptionalPropertyTypes: true,
+      verbatimModuleSyntax: true,
+      skipLibCheck: false,
+      module: "nodenext",
+      target: "es2024",
+      lib: ["es2024", "esnext.disposable"],
+      types: ["node"],
+      noEmit: true,
+    };
+    writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["shop.ts"] }));
+    expect(run("node_modules/.bin/tsc", ["-p", "."])).toBe("");
+  });
+
+  test("runs all six verbs against a broker", ({ vhost }) => {
+    const output = run(process.execPath, ["shop.ts"], { AMQP_URL: vhost.url });
+    expect(output).toBe("heard 1999\nordered 2\nquoted 1999\nsold out sofa\n");
+  });
+
+  test("imports contracts where there is no amqplib", () => {
+    rmSync(join(project, "node_modules/amqplib"), { recursive: true });
+    const script = 'import { notification } from "amqp-kit/contract"; console.log(typeof notification)';
+    expect(run(process.execPath, ["--input-type=module", "--eval", script])).toBe("function\n");
+  });
+});
