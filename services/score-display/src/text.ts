@@ -1,0 +1,43 @@
+import type { ScoreUpdate } from "@amqp-idioms/contracts";
+
+/** Updates as text for people. Names come from the wire: whatever could steer a terminal, or turn its text round, becomes a space. */
+
+/** `AL 24: FL 7  Touch down by Tim Tebow`: the post's two lines in one. */
+export function lineOf({ home, away, event }: ScoreUpdate): string {
+  return printable(`${home.team} ${home.score}: ${away.team} ${away.score}  ${event}`);
+}
+
+/**
+ * The board, the match of the last update first, each line cut to `columns` and all of them to `rows`.
+ * @param updates  one per match, the newest first
+ */
+export function boardOf(
+  updates: readonly ScoreUpdate[],
+  { columns, rows }: { columns: number; rows: number },
+): string[] {
+  if (updates.length === 0) return cut(["Scores", "", "Nothing has been said yet."], columns, rows);
+  // Title, empty line, and the line that counts the rest
+  const fitting = updates.length <= rows - 2 ? updates : updates.slice(0, Math.max(1, rows - 3));
+  const width = Math.max(
+    ...fitting.flatMap(({ home, away }) => [home, away]).map(({ team }) => printable(team).length),
+  );
+  const lines = fitting.map(({ home, away, event }) => {
+    const score = `${String(home.score).padStart(4)} : ${String(away.score).padEnd(4)}`;
+    return `${printable(home.team).padStart(width)} ${score} ${printable(away.team).padEnd(width)}  ${printable(event)}`;
+  });
+  const others = updates.length - fitting.length;
+  return cut(["Scores", "", ...lines, ...(others > 0 ? [`and ${others} more`] : [])], columns, rows);
+}
+
+function cut(lines: readonly string[], columns: number, rows: number): string[] {
+  return lines
+    .slice(0, rows)
+    .map((line) => (line.length > columns ? `${line.slice(0, columns - 1)}…` : line.trimEnd()));
+}
+
+// Control characters, line and paragraph separators, and what reverses the direction of text
+const steering = /[\p{Cc}\p{Zl}\p{Zp}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]+/gu;
+
+function printable(text: string): string {
+  return text.replace(steering, " ").trim();
+}

@@ -1,0 +1,54 @@
+import { expect, test } from "vitest";
+import { boardOf, lineOf } from "../../src/text.ts";
+import { update } from "./update.ts";
+
+const screen = { columns: 80, rows: 24 };
+
+test("a line has the post's two lines in one", () => {
+  expect(lineOf(update())).toBe("AL 24: FL 7  Touch down by Tim Tebow");
+});
+
+test("a board has a line per match, its columns aligned", () => {
+  const updates = [
+    update({ home: { team: "Argentina", score: 3 }, away: { team: "France", score: 3 }, event: "Final whistle" }),
+    update(),
+  ];
+  expect(boardOf(updates, screen)).toEqual([
+    "Scores",
+    "",
+    "Argentina    3 : 3    France     Final whistle",
+    "       AL   24 : 7    FL         Touch down by Tim Tebow",
+  ]);
+});
+
+test("a board without matches says so", () => {
+  expect(boardOf([], screen)).toContain("Nothing has been said yet.");
+});
+
+test.each([
+  { columns: 80, rows: 24 },
+  { columns: 20, rows: 5 },
+  { columns: 1, rows: 1 },
+])("a board never leaves a screen of $columns × $rows", ({ columns, rows }) => {
+  const updates = Array.from({ length: 40 }, (_, index) => update({ match: String(index), event: "x".repeat(500) }));
+  const lines = boardOf(updates, { columns, rows });
+  expect(lines.length).toBeLessThanOrEqual(rows);
+  expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
+});
+
+test("what does not fit on the screen is counted", () => {
+  const updates = Array.from({ length: 5 }, (_, index) => update({ match: String(index) }));
+  expect(boardOf(updates, { columns: 80, rows: 7 })).toHaveLength(7);
+  const lines = boardOf(updates, { columns: 80, rows: 6 });
+  expect(lines).toHaveLength(6);
+  expect(lines.at(-1)).toBe("and 2 more");
+});
+
+test("nothing from the wire steers a terminal: no escape codes, line breaks or reversed text", () => {
+  const evil = "A\u001b[2J\u009b31m\u0007\r\n\u202eB\u2066\u2028C\u007f\u0000D";
+  const one = update({ home: { team: evil, score: 1 }, away: { team: evil, score: 2 }, event: evil });
+  const controls = /[\p{Cc}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069]/u;
+  expect(lineOf(one)).not.toMatch(controls);
+  expect(lineOf(one)).toBe("A [2J 31m B C D 1: A [2J 31m B C D 2  A [2J 31m B C D");
+  expect(boardOf([one], screen).join("")).not.toMatch(controls);
+});
