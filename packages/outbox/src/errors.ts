@@ -1,0 +1,16 @@
+export type OpenDatabaseErrorCode =
+  | "DATABASE_REFUSED"
+  | "DATABASE_FOLDER_IN_USE"
+  | "DATABASE_FOLDER_UNUSABLE"
+  | "DATABASE_MIGRATION_FAILED"
+  | "DATABASE_MIGRATION_CHANGED";
+
+/** Trying again would not help; the message says what would. It holds no credentials. */
+export class OpenDatabaseError extends Error {
+  override readonly name = "OpenDatabaseError";
+  readonly code: OpenDatabaseErrorCode;
+  constructor(code: OpenDatabaseErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

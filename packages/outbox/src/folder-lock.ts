@@ -1,0 +1,48 @@
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { OpenDatabaseError } from "./errors.ts";
+
+/**
+ * Lets one opener into a folder, of all processes (containers with the same volume included) and within one. The lock is
+ * the operating system's, on a file, taken by SQLite since Node.js has no call for it: it ends with its process, however that ends.
+ * @returns to unlock it
+ * @throws {OpenDatabaseError} that says who has it
+ */
+export async function lockFolder(folder: string): Promise<() => void> {
+  const holderFile = join(folder, "opened-by.txt");
+  let lock: DatabaseSync | undefined;
+  try {
+    await mkdir(folder, { recursive: true });
+    lock = new DatabaseSync(join(folder, "lock.sqlite"), { timeout: 0 });
+    lock.exec("begin exclusive");
+  } catch (error) {
+    lock?.close();
+    if (!isBusy(error)) {
+      throw new OpenDatabaseError(
+        "DATABASE_FOLDER_UNUSABLE",
+        `The folder ${folder} cannot be written to (${codeOf(error)}). Set DATA_DIR to one that can.`,
+      );
+    }
+    const holder = await readFile(holderFile, "utf8").catch(() => "another process");
+    throw new OpenDatabaseError(
+      "DATABASE_FOLDER_IN_USE",
+      `The embedded database in ${folder} is open already, by ${holder.trim()}: a second one would lose writes. ` +
+        "Stop that process, or set another DATA_DIR; several processes can share a PostgreSQL (DATABASE_URL).",
+    );
+  }
+  const program = process.argv[1] ?? process.execPath;
+  await writeFile(holderFile, `process ${process.pid} (${program}), since ${new Date().toISOString()}\n`);
+  return () => {
+    if (lock.isOpen) lock.close();
+  };
+}
+
+function isBusy(error: unknown): boolean {
+  return error instanceof Error && "errcode" in error && error.errcode === 5;
+}
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return "unknown error";
+  return "code" in error && error.code !== "ERR_SQLITE_ERROR" ? String(error.code) : error.message;
+}

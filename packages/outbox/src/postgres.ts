@@ -1,0 +1,156 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { PostgresDialect } from "kysely";
+import { Client, type ClientConfig, Pool, types } from "pg";
+import type { Connection, Engine } from "./connection.ts";
+import { OpenDatabaseError } from "./errors.ts";
+import { asText } from "./types.ts";
+
+/** A PostgreSQL: a pool for Kysely, and connections beside it. */
+export class PostgresEngine implements Engine {
+  readonly dialect: PostgresDialect;
+  readonly #config: ClientConfig;
+  readonly #pool: Pool;
+  #probe: Promise<boolean> | undefined;
+
+  constructor(url: string, schema: string) {
+    this.#config = {
+      connectionString: withSessionSettings(url, schema),
+      application_name: schema,
+      connectionTimeoutMillis: 5_000,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
+      types: {
+        getTypeParser: (oid, format) => (asText.has(oid) ? (text: string) => text : types.getTypeParser(oid, format)),
+      },
+    };
+    this.#pool = new Pool({ ...this.#config, max: 10 });
+    // A lost connection is told to whoever uses it; to the one who does not it is no error
+    this.#pool.on("error", () => {});
+    this.#pool.on("connect", (client) => client.on("error", () => {}));
+    this.dialect = new PostgresDialect({ pool: this.#pool });
+  }
+
+  async connect(): Promise<Connection> {
+    const client = new Client({ ...this.#config, query_timeout: 15_000 });
+    return PostgresConnection.open(client);
+  }
+
+  /** For what may take its time: no statement is given up. */
+  async connectPatiently(signal: AbortSignal | undefined): Promise<Connection> {
+    return PostgresConnection.open(new Client(this.#config), signal);
+  }
+
+  isReachable(): Promise<boolean> {
+    this.#probe ??= this.#ask().finally(() => {
+      this.#probe = undefined;
+    });
+    return this.#probe;
+  }
+
+  async #ask(): Promise<boolean> {
+    const answer = this.#pool.query("select 1").then(
+      () => true,
+      () => false,
+    );
+    return Promise.race([answer, sleep(1_000, false, { ref: false })]);
+  }
+
+  /** Waits for what is in hand; on a dead link not for long. */
+  async close(): Promise<void> {
+    await Promise.race([this.#pool.end(), sleep(2_000, undefined, { ref: false })]);
+  }
+}
+
+/** Each is looked at by the server, so that what a vanished or frozen client holds is free again within a minute. */
+const sessionSettings = [
+  "tcp_keepalives_idle=10",
+  "tcp_keepalives_interval=5",
+  "tcp_keepalives_count=3",
+  "idle_in_transaction_session_timeout=60000",
+];
+
+function withSessionSettings(text: string, schema: string): string {
+  const url = new URL(text);
+  const settings = [...sessionSettings, `search_path="${schema}"`].map((setting) => `-c ${setting}`);
+  url.searchParams.set("options", [url.searchParams.get("options") ?? "", ...settings].join(" ").trim());
+  return url.href;
+}
+
+class PostgresConnection implements Connection {
+  readonly #client: Client;
+  readonly #lost = new AbortController();
+
+  static async open(client: Client, signal?: AbortSignal): Promise<Connection> {
+    const connection = new PostgresConnection(client);
+    const giveUp = (): void => void connection.close();
+    signal?.addEventListener("abort", giveUp);
+    connection.lost.addEventListener("abort", () => signal?.removeEventListener("abort", giveUp));
+    signal?.throwIfAborted();
+    await client.connect();
+    return connection;
+  }
+
+  private constructor(client: Client) {
+    this.#client = client;
+    const onLost = (): void => this.#lost.abort(new Error("The connection to PostgreSQL was lost."));
+    client.on("error", onLost);
+    client.on("end", onLost);
+  }
+
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  async query<Row>(statement: string, parameters: readonly unknown[] = []): Promise<Row[]> {
+    const { rows } = await this.#client.query<Row & object>(statement, [...parameters]);
+    return rows;
+  }
+
+  async run(script: string): Promise<void> {
+    await this.#client.query(script);
+  }
+
+  async listen(channel: string, onNotification: () => void): Promise<void> {
+    this.#client.on("notification", onNotification);
+    await this.#client.query(`listen ${this.#client.escapeIdentifier(channel)}`);
+  }
+
+  async close(): Promise<void> {
+    await Promise.race([this.#client.end(), sleep(1_000, undefined, { ref: false })]);
+    this.#lost.abort();
+  }
+}
+
+/**
+ * @returns why it may yet succeed, in a few words
+ * @throws {OpenDatabaseError} when it will not
+ */
+export function whyNotYet(error: unknown, url: string): string {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const text = error instanceof Error ? error.message : "";
+  const { host, pathname } = new URL(url);
+  const refusal = refusals[code];
+  const where = `PostgreSQL at ${host || "the local socket"}`;
+  if (refusal !== undefined) {
+    const database = decodeURIComponent(pathname.slice(1));
+    throw new OpenDatabaseError("DATABASE_REFUSED", `${where} ${refusal(database)} (${code}).`);
+  }
+  if (/^(08|57P0[123]|53300)/.test(code)) return `${where} answers ${code}`;
+  if (/^E[A-Z_]+$/.test(code) && !code.startsWith("ERR_")) return `${where}: ${code}`;
+  if (/terminated|timeout|not queryable/i.test(text)) return `${where} does not answer`;
+  if (/SASL|SSL/.test(text) || code !== "") {
+    const what = /SASL/.test(text)
+      ? "wants a password: does DATABASE_URL have the right one?"
+      : "and this end do not agree on TLS: see sslmode in DATABASE_URL.";
+    throw new OpenDatabaseError("DATABASE_REFUSED", `${where} ${/SASL|SSL/.test(text) ? what : `refuses (${code}).`}`);
+  }
+  throw error;
+}
+
+const refusals: Readonly<Record<string, (database: string) => string>> = {
+  "28P01": () => "refuses user or password: correct them in DATABASE_URL",
+  "28000": () => "refuses the user, or this machine: correct DATABASE_URL, or allow it in the server's pg_hba.conf",
+  "3D000": (database) => `has no database "${database}": create it, or correct DATABASE_URL`,
+  "42501": (database) =>
+    `does not permit this user to create what the service needs: grant create on database "${database}", or create the schema for it`,
+};

@@ -1,0 +1,1 @@
+create table effect (id bigint generated always as identity primary key, what text not null, at timestamptz not null default now());
