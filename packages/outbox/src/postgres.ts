@@ -11,6 +11,7 @@ export class PostgresEngine implements Engine {
   readonly #config: ClientConfig;
   readonly #pool: Pool;
   #probe: Promise<boolean> | undefined;
+  #closed: Promise<void> | undefined;
 
   constructor(url: string, schema: string) {
     this.#config = {
@@ -56,8 +57,9 @@ export class PostgresEngine implements Engine {
   }
 
   /** Waits for what is in hand; on a dead link not for long. */
-  async close(): Promise<void> {
-    await Promise.race([this.#pool.end(), sleep(2_000, undefined, { ref: false })]);
+  close(): Promise<void> {
+    this.#closed ??= Promise.race([this.#pool.end(), sleep(2_000, undefined, { ref: false })]);
+    return this.#closed;
   }
 }
 
@@ -79,6 +81,7 @@ function withSessionSettings(text: string, schema: string): string {
 class PostgresConnection implements Connection {
   readonly #client: Client;
   readonly #lost = new AbortController();
+  #turn: Promise<unknown> = Promise.resolve();
 
   static async open(client: Client, signal?: AbortSignal): Promise<Connection> {
     const connection = new PostgresConnection(client);
@@ -102,17 +105,24 @@ class PostgresConnection implements Connection {
   }
 
   async query<Row>(statement: string, parameters: readonly unknown[] = []): Promise<Row[]> {
-    const { rows } = await this.#client.query<Row & object>(statement, [...parameters]);
+    const { rows } = await this.#inTurn(() => this.#client.query<Row & object>(statement, [...parameters]));
     return rows;
   }
 
   async run(script: string): Promise<void> {
-    await this.#client.query(script);
+    await this.#inTurn(() => this.#client.query(script));
+  }
+
+  /** pg wants one statement at a time. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => {});
+    return result;
   }
 
   async listen(channel: string, onNotification: () => void): Promise<void> {
     this.#client.on("notification", onNotification);
-    await this.#client.query(`listen ${this.#client.escapeIdentifier(channel)}`);
+    await this.run(`listen ${this.#client.escapeIdentifier(channel)}`);
   }
 
   async close(): Promise<void> {

@@ -122,27 +122,31 @@ class RunningRelay {
     while (!this.#closing.signal.aborted) {
       connection.lost.throwIfAborted();
       this.#alarm = Promise.withResolvers();
-      await this.#look(connection);
-      const timer = setTimeout(() => this.#wake(), this.#untilNextLook());
+      const resting = this.#restingKeys();
+      await this.#look(connection, [...resting.keys()]);
+      const timer = setTimeout(() => this.#wake(), Math.min(this.#options.sweepMs, ...resting.values()));
       await this.#alarm.promise;
       clearTimeout(timer);
     }
     await Promise.all(this.#busy.values());
   }
 
-  #untilNextLook(): number {
+  /** The keys that are not to be tried yet, and for how many milliseconds. */
+  #restingKeys(): Map<string, number> {
     const now = performance.now();
-    const ends = [...this.#resting.values()].map(({ until }) => Math.max(until - now, 0)).filter((ms) => ms > 0);
-    return Math.min(this.#options.sweepMs, ...ends);
+    const left = [...this.#resting].map(([key, { until }]) => [key, until - now] as const);
+    // Long over and not tried again: another relay has sent it
+    for (const [key, ms] of left) if (ms < -2 * longestRestMs) this.#resting.delete(key);
+    return new Map(left.filter(([, ms]) => ms > 0));
   }
 
   /** Takes keys that have something to send and are nobody's. */
-  async #look(connection: Connection): Promise<void> {
+  async #look(connection: Connection, resting: readonly string[]): Promise<void> {
     const elsewhere: string[] = [];
+    if (resting.length >= mostResting) return;
     for (;;) {
       const free = this.#options.concurrency - this.#busy.size;
-      const resting = this.#restingKeys();
-      if (free <= 0 || resting.length >= mostResting) return;
+      if (free <= 0) return;
       const found = await findKeys(connection, [...this.#busy.keys(), ...resting, ...elsewhere], free);
       const ours = found.filter(({ claimed }) => claimed).map(({ key }) => key);
       if (ours.length > 0) await this.#take(connection, ours);
@@ -150,11 +154,6 @@ class RunningRelay {
       // Others hold what was found first: there may be more behind it
       if (found.length === ours.length) return;
     }
-  }
-
-  #restingKeys(): string[] {
-    const now = performance.now();
-    return [...this.#resting].filter(([, { until }]) => until > now).map(([key]) => key);
   }
 
   async #take(connection: Connection, keys: string[]): Promise<void> {
