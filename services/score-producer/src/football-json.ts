@@ -26,16 +26,6 @@ export interface Match {
 
 export type Score = readonly [home: number, away: number];
 
-/** What is wrong with a file of matches, each fault with the number of its match. */
-export class WrongFileError extends Error {
-  constructor(faults: readonly string[]) {
-    const more = faults.length > maxFaults ? `; and ${faults.length - maxFaults} more` : "";
-    super(`not football.json: ${faults.slice(0, maxFaults).join("; ")}${more}`);
-    this.name = "WrongFileError";
-  }
-}
-const maxFaults = 10;
-
 // The limits are such that what is told of a match is a valid score update
 const Count = z.int().min(0).max(9999);
 const Result = z.tuple([Count, Count]);
@@ -69,18 +59,18 @@ const File = z.object({ matches: z.array(z.unknown()) });
 /**
  * Reads a file's text.
  * @returns the matches that were played: those with a score or goals, in the file's order
- * @throws {WrongFileError} with the line and column of broken JSON, or the number and field of each wrong match
+ * @throws Error  with the line and column of broken JSON, or the number and field of each wrong match
  */
 export function readMatches(text: string): Match[] {
   const file = File.safeParse(parseJson(text));
-  if (!file.success) throw new WrongFileError(['it has no list of "matches"']);
+  if (!file.success) throw new Error('not football.json: it has no list of "matches"');
   const entries = file.data.matches.map((entry) => MatchEntry.safeParse(entry));
   const faults = entries.flatMap(({ error }, index) =>
     (error?.issues ?? []).map(
       ({ path, message }) => `match ${index + 1}, ${path.join(".") || "as a whole"}: ${message}`,
     ),
   );
-  if (faults.length > 0) throw new WrongFileError(faults);
+  if (faults.length > 0) throw new Error(`not football.json: ${firstOf(faults)}`);
   return entries.flatMap(({ data }) => (data !== undefined && wasPlayed(data) ? [matchOf(data)] : []));
 }
 
@@ -89,8 +79,13 @@ function parseJson(text: string): unknown {
     // Files saved on Windows may begin with a byte order mark
     return JSON.parse(text.replace(/^\uFEFF/, ""));
   } catch (error) {
-    throw new WrongFileError([error instanceof Error ? error.message : String(error)]);
+    throw new Error(`not JSON: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
+}
+
+function firstOf(faults: readonly string[], most = 10): string {
+  const more = faults.length - most;
+  return faults.slice(0, most).join("; ") + (more > 0 ? `; and ${more} more` : "");
 }
 
 function wasPlayed({ score, goals1, goals2 }: z.output<typeof MatchEntry>): boolean {

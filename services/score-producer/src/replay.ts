@@ -9,7 +9,7 @@ export interface Pace {
   readonly repeat: number | undefined;
 }
 
-/** The matches one after the other, each update when its minute comes. Ends at once when `signal` aborts. */
+/** The matches one after the other, each update when its minute comes. @throws the signal's reason when it aborts. */
 export async function* replay(
   stories: readonly (readonly Moment[])[],
   { speed, repeat }: Pace,
@@ -18,7 +18,6 @@ export async function* replay(
   for (;;) {
     for (const { minutesBefore, update } of stories.flat()) {
       await pause(minutesBefore / speed, signal);
-      if (signal.aborted) return;
       yield { ...update, at: new Date().toISOString() };
     }
     if (repeat === undefined) return;
@@ -27,8 +26,6 @@ export async function* replay(
 }
 
 async function pause(seconds: number, signal: AbortSignal): Promise<void> {
-  if (seconds === 0) return;
-  await sleep(seconds * 1_000, undefined, { signal }).catch((error: unknown) => {
-    if (!signal.aborted) throw error;
-  });
+  signal.throwIfAborted();
+  if (seconds > 0) await sleep(seconds * 1_000, undefined, { signal });
 }

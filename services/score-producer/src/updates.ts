@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { isAbsolute, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
 import type { ScoreUpdate } from "@amqp-idioms/contracts";
-import type { Source } from "./arguments.ts";
+import { InputError, readArguments } from "./arguments.ts";
 import { builtInMatch } from "./built-in-match.ts";
 import { readMatches } from "./football-json.ts";
 import type { Match } from "./football-json.ts";
@@ -11,27 +11,30 @@ import type { LineFault } from "./json-lines.ts";
 import { replay } from "./replay.ts";
 import { nameOf, storyOf } from "./story.ts";
 
+/** The updates, in order, until all is told; they throw when `signal` aborts. `onFault` is called for each wrong line of stdin. */
+export type Updates = (running: {
+  signal: AbortSignal;
+  onFault: (fault: LineFault) => void;
+}) => AsyncIterable<ScoreUpdate>;
+
 /**
- * The updates to send, in order; they end when all is told, or when `signal` aborts.
- * @param onFault  called for each wrong line of stdin
- * @throws Error  when a file cannot be read, is wrong, or has no such match
+ * Prepares what the command line asks for: a file is read and checked here, before anything is sent.
+ * @throws {InputError} when the arguments are wrong, or the file cannot be read, is wrong, or has no such match
  */
-export async function updatesFrom(
-  source: Source,
-  { signal, onFault }: { signal: AbortSignal; onFault: (fault: LineFault) => void },
-): Promise<AsyncIterable<ScoreUpdate>> {
-  if (source.from === "stdin") return untilAborted(readUpdates(addAbortSignal(signal, process.stdin), onFault), signal);
+export async function updatesFor(args: readonly string[]): Promise<Updates> {
+  const source = readArguments(args);
+  if (source.from === "stdin") {
+    return ({ signal, onFault }) => readUpdates(addAbortSignal(signal, process.stdin), onFault);
+  }
   const matches = source.from === "file" ? await matchesOf(source.file, source.match) : [builtInMatch];
-  return replay(matches.map(storyOf), source.pace, signal);
+  return ({ signal }) => replay(matches.map(storyOf), source.pace, signal);
 }
 
 async function matchesOf(file: string, text: string | undefined): Promise<Match[]> {
   try {
     return matchesWith(text, readMatches(await readText(file)));
   } catch (error) {
-    throw new Error(`Cannot replay "${file}": ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
+    throw new InputError(`Cannot replay "${file}": ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
@@ -51,7 +54,8 @@ async function readText(file: string): Promise<string> {
  * with small and capital letters alike. Without a text, all.
  */
 export function matchesWith(text: string | undefined, matches: readonly Match[]): Match[] {
-  if (matches.length === 0) throw new Error("it has no match that was played");
+  const [first] = matches;
+  if (first === undefined) throw new Error("it has no match that was played");
   if (text === undefined) return [...matches];
   const having = (part: string, form: (name: string) => string): Match[] =>
     matches.filter((match) =>
@@ -59,18 +63,6 @@ export function matchesWith(text: string | undefined, matches: readonly Match[])
     );
   const asWritten = having(text, (name) => name);
   const found = asWritten.length > 0 ? asWritten : having(text.toLowerCase(), (name) => name.toLowerCase());
-  const [first] = matches;
-  if (found.length === 0 && first !== undefined) {
-    throw new Error(`none of its ${matches.length} matches contains "${text}"; its first is "${nameOf(first)}"`);
-  }
-  return found;
-}
-
-/** A stream that is torn down by our own stop has ended, not failed. */
-async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
-  try {
-    yield* items;
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
+  if (found.length > 0) return found;
+  throw new Error(`none of its ${matches.length} matches contains "${text}"; its first is "${nameOf(first)}"`);
 }

@@ -135,15 +135,16 @@ test("wrong files and arguments are told in words before anything is sent, exit 
   await writeFile(file, JSON.stringify(wrong));
   const heard = await listenBare(vhost);
   const runs = [
-    { args: ["--replay", file], says: 'match 1, goals1.0.minute: must be a minute such as 90 or \\"90+4\\"' },
+    { args: ["--replay", file], says: 'match 1, goals1.0.minute: must be a minute such as 90 or "90+4"' },
     { args: ["--replay", join(folder.path, "none.json")], says: "no such file" },
-    { args: ["--replay", cup, "--match", "Brazil"], says: 'contains \\"Brazil\\"' },
+    { args: ["--replay", cup, "--match", "Brazil"], says: 'contains "Brazil"' },
     { args: ["--sped", "2"], says: "Usage: score-producer" },
   ];
   for (const { args, says } of runs) {
     const service = cleanup(await produce(vhost.url, ...args));
     expect(await service.exited).toMatchObject({ code: 1 });
     expect(output(service)).toContain(says);
+    expect(output(service)).not.toContain("    at ");
   }
   expect(await heard()).toEqual([]);
 });

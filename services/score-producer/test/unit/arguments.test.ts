@@ -32,6 +32,7 @@ test.each([
   [["--replay"], "--replay"],
   [["--replay", ""], "--replay needs the name of a file."],
   [["--sped", "3"], "--sped"],
+  [["--help"], "--help"],
   [["cup.json"], "cup.json"],
 ])("%j is refused, with what is wrong and how it is used", (args, message) => {
   expect(() => readArguments(args)).toThrow(message);
@@ -39,5 +40,5 @@ test.each([
 });
 
 test("all that is wrong is said at once", () => {
-  expect(() => readArguments(["--speed", "0", "--repeat", "-"])).toThrow(/--speed must be .*--repeat must be /);
+  expect(() => readArguments(["--speed", "0", "--repeat", "-"])).toThrow(/--speed must be .*\n--repeat must be /);
 });

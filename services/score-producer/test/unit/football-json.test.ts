@@ -85,8 +85,8 @@ test("a byte order mark before the JSON does no harm", () => {
 });
 
 test("broken JSON is an error with its line", () => {
-  expect(() => readMatches('{"matches": [\n  {]\n}')).toThrow(/not football\.json: .*line 2/);
-  expect(() => readMatches("")).toThrow("not football.json");
+  expect(() => readMatches('{"matches": [\n  {]\n}')).toThrow(/not JSON: .*line 2/);
+  expect(() => readMatches("")).toThrow("not JSON");
 });
 
 test("a file that is something else is an error", () => {
