@@ -56,7 +56,7 @@ export class Sender {
     const properties = { ...propertiesOf(contract, this.#service, messageIdOf(undefined)), deliveryMode: 1 };
     this.#waiting.push({ body, properties, settled: resolve });
     this.#waitingBytes += body.length;
-    this.#sending ??= this.#sendWaiting().finally(() => (this.#sending = undefined));
+    this.#sending ??= this.#sendWaiting();
     await promise;
   }
 
@@ -94,6 +94,8 @@ export class Sender {
         clearInterval(stale);
       }
     }
+    // Here, in the same turn that saw nothing waiting: later, a message that came in between would be left lying.
+    this.#sending = undefined;
   }
 
   async #declared(): Promise<Channel> {
@@ -195,7 +197,7 @@ export class Listener<C extends Broadcast> {
       this.#next();
       this.#drops.count("buffer-full");
     }
-    this.#handling ??= this.#handleBuffered().finally(() => (this.#handling = undefined));
+    this.#handling ??= Promise.resolve().then(() => this.#handleBuffered());
   }
 
   #next(): Message | undefined {
@@ -224,5 +226,7 @@ export class Listener<C extends Broadcast> {
         );
       }
     }
+    // Here, in the same turn that saw an empty buffer: later, an update that came in between would be left lying.
+    this.#handling = undefined;
   }
 }
