@@ -3,7 +3,8 @@ import type { ScoreUpdate } from "@amqp-idioms/contracts";
 import { boardOf } from "./text.ts";
 
 const eraseBelow = "\u001B[J";
-const up = (lines: number): string => (lines > 0 ? `\u001B[${lines}A\r` : "\r");
+/** To the beginning of the line that is so many above. */
+const up = (lines: number): string => (lines > 0 ? `\u001B[${lines}F` : "\u001B[G");
 /** Without it a line of wide characters, or a narrowed window, would break into two. */
 const withoutWrapping = (text: string): string => `\u001B[?7l${text}\u001B[?7h`;
 
