@@ -4,6 +4,8 @@ import type { Dialect } from "kysely";
 
 /** One connection, used by one only: with LISTEN and with locks that live as long as it does. */
 export interface Connection {
+  /** The embedded database has one connection: what is set on it is set for everybody */
+  readonly isShared: boolean;
   query<Row>(statement: string, parameters?: readonly unknown[]): Promise<Row[]>;
   /** Several statements. */
   run(script: string): Promise<void>;

@@ -67,6 +67,7 @@ async function opened(options: { dataDir?: string; parsers: Parsers }, schema: s
 }
 
 class EmbeddedConnection implements Connection {
+  readonly isShared = true;
   readonly #pglite: PGlite;
   readonly #lost = new AbortController();
   readonly #stops: (() => Promise<void>)[] = [];

@@ -79,6 +79,7 @@ function withSessionSettings(text: string, schema: string): string {
 }
 
 class PostgresConnection implements Connection {
+  readonly isShared = false;
   readonly #client: Client;
   readonly #lost = new AbortController();
   #turn: Promise<unknown> = Promise.resolve();

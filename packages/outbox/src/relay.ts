@@ -111,8 +111,9 @@ class RunningRelay {
   }
 
   async #prepare(connection: Connection): Promise<void> {
-    // A deletion that a crash of the server undoes means that a message is sent twice: no reason to wait for the disk
-    await connection.run("set synchronous_commit to off");
+    // A deletion that a crash of the server undoes means that a message is sent twice: no reason to wait for the disk.
+    // On a shared connection it would hold for all transactions, and kill -9 would take them back.
+    if (!connection.isShared) await connection.run("set synchronous_commit to off");
     const [row] = await connection.query<{ schema: string }>("select current_schema() as schema");
     await connection.listen(`outbox ${row?.schema}`, () => this.#wake());
     connection.lost.addEventListener("abort", () => this.#wake());
