@@ -164,7 +164,7 @@ export async function connect<S extends System, N extends keyof S & string>(
   try {
     await Promise.race([session.open(), waiting.promise]);
   } catch (error) {
-    await session.close();
+    await session.close(options.signal?.aborted === true ? 0 : undefined);
     throw error;
   } finally {
     options.signal?.removeEventListener("abort", onAbort);
@@ -325,8 +325,8 @@ class Session {
     });
   }
 
-  close(): Promise<string[]> {
-    this.#closed ??= this.#close();
+  close(timeoutMs = this.#closeTimeoutMs): Promise<string[]> {
+    this.#closed ??= this.#close(timeoutMs);
     return this.#closed;
   }
 
@@ -334,9 +334,9 @@ class Session {
     await this.close();
   }
 
-  async #close(): Promise<string[]> {
+  async #close(timeoutMs: number): Promise<string[]> {
     const startedAt = performance.now();
-    const remainingMs = (): number => Math.max(0, startedAt + this.#closeTimeoutMs - performance.now());
+    const remainingMs = (): number => Math.max(0, startedAt + timeoutMs - performance.now());
     const patience = new AbortController();
     const drainMs = Math.max(remainingMs() - closingMs, remainingMs() / 2);
     await Promise.race([
@@ -347,6 +347,9 @@ class Session {
     ]);
     patience.abort();
     this.#isDrained = true;
+    // Out of time with requests pending: they end here, and the reply queue is not set up again.
+    void this.#requester?.close();
+    for (const notifier of this.#notifiers.values()) void notifier.close();
     const timeIsUp = new ClosedError("The connection was closed before the work was done.", "unknown");
     for (const consumer of this.#running) consumer.abort(timeIsUp);
     const unconfirmed = [...this.#notifiers.values(), ...this.#running].flatMap((part) => part.unconfirmed);

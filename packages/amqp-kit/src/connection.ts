@@ -42,8 +42,11 @@ export function readUrls(urls: string | readonly string[]): Endpoint[] {
 }
 
 function readUrl(text: string): Endpoint {
+  // Read as it stands, such a password would come out as port, path or option, and be shown.
+  if (/^\w+:\/\/[^/?#]*[/?#].*@/.test(text))
+    throw unusable("/, ?, # and @ in user, password and virtual host must be percent-encoded");
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url?.protocol !== "amqp:" && url?.protocol !== "amqps:")
+  if ((url?.protocol !== "amqp:" && url?.protocol !== "amqps:") || url.hostname === "")
     throw unusable("it must begin with amqp:// or amqps:// and name a host");
   const protocol = url.protocol === "amqp:" ? "amqp" : "amqps";
   const path = url.pathname.slice(1);
@@ -120,6 +123,8 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   readonly #name: string;
   readonly #logger: Logger;
   readonly #ended = new AbortController();
+  /** Destroys the socket that is in use. */
+  #hangUp = new AbortController();
   #open = Promise.withResolvers<ChannelModel>();
   #model: ChannelModel | undefined;
   #started = false;
@@ -172,7 +177,10 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     await this.opened();
     const model = await this.#open.promise;
     try {
-      return new Channel(await create(model), () => this.#lastError);
+      const raw = await create(model);
+      // Lost in the same breath as it was opened: nobody would hear of it any more.
+      if (this.#model !== model) throw new Error("closed");
+      return new Channel(raw, () => this.#lastError);
     } catch (error) {
       throw new ConnectionError(`The connection was lost: ${told(this.#lastError ?? error)}`, {
         retryable: true,
@@ -211,6 +219,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
       this.#open.reject(new ClosedError("The connection was closed."));
     }
     this.#ended.abort();
+    this.#hangUp.abort();
   }
 
   #renew(): void {
@@ -223,12 +232,15 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     const ended = this.#ended.signal;
     for (let failures = 0, turn = 0; !this.#isClosing; turn++) {
       const endpoint = this.#endpoints[turn % this.#endpoints.length]!;
+      const hangUp = new AbortController();
+      this.#hangUp = hangUp;
       try {
-        const model = await this.#dial(endpoint);
+        const { model, lost } = await this.#dial(endpoint, hangUp);
         failFast = false;
         const since = performance.now();
-        await this.#untilLost(model, endpoint);
-        failures = performance.now() - since > stableAfterMs ? 0 : failures;
+        this.#onOpen(model, endpoint);
+        await lost;
+        if (performance.now() - since > stableAfterMs) failures = 0;
       } catch (error) {
         if (this.#isClosing) return;
         if (failFast && isFatal(error)) {
@@ -244,51 +256,61 @@ export class Connection extends EventEmitter<ConnectionEvents> {
         if (isRoundDone) failures++;
         await sleep(delayMs, undefined, { signal: ended }).catch(() => undefined);
         continue;
+      } finally {
+        // After a heartbeat that failed, amqplib leaves the socket to whoever is at the other end.
+        hangUp.abort();
       }
       await sleep(backoffMs(failures++), undefined, { signal: ended }).catch(() => undefined);
     }
   }
 
-  async #dial(endpoint: Endpoint): Promise<ChannelModel> {
+  /** @returns a connection that lives, and what tells when it no longer does */
+  async #dial(endpoint: Endpoint, hangUp: AbortController): Promise<{ model: ChannelModel; lost: Promise<void> }> {
     const { protocol, hostname, port, username, password, virtualHost, heartbeat } = endpoint;
     // Node's sockets take a signal: the only way to destroy one that amqplib holds, be it frozen or still connecting.
-    const untilEnded = { signal: this.#ended.signal };
-    const model = await amqplib.connect(
-      {
-        protocol,
-        hostname,
-        port,
-        username,
-        password,
-        vhost: encodeURIComponent(virtualHost),
-        ...(heartbeat && { heartbeat }),
-      },
-      {
-        noDelay: true,
-        keepAlive: true,
-        timeout: dialTimeoutMs,
-        clientProperties: { connection_name: this.#name },
-        ...untilEnded,
-      },
-    );
+    const untilHungUp = { signal: hangUp.signal };
+    const tooLate = setTimeout(() => hangUp.abort(), dialTimeoutMs);
     this.#lastError = undefined;
-    model.on("error", (error) => (this.#lastError = error));
-    // A connection that was lost during the handshake has emitted its `close` already; a channel shows that it lives.
-    const lost = new Promise<never>((_, reject) =>
-      model.once("close", () => reject(this.#lastError ?? new Error("closed"))),
-    );
-    const check = await Promise.race([model.createChannel(), lost]);
-    await Promise.race([check.close(), lost]);
-    return model;
+    try {
+      const model = await amqplib.connect(
+        {
+          protocol,
+          hostname,
+          port,
+          username,
+          password,
+          vhost: encodeURIComponent(virtualHost),
+          ...(heartbeat && { heartbeat }),
+        },
+        { noDelay: true, keepAlive: true, clientProperties: { connection_name: this.#name }, ...untilHungUp },
+      );
+      let isLost = false;
+      model.on("error", (error) => (this.#lastError = error));
+      const lost = new Promise<void>((resolve) => {
+        model.once("close", (error?: Error) => {
+          isLost = true;
+          this.#lastError ??= error;
+          this.#onLost(model);
+          resolve();
+        });
+      });
+      // A connection that was lost with the handshake's last bytes has emitted its `close` already: a channel shows that it lives.
+      const look = async (): Promise<void> => {
+        const channel = await model.createChannel();
+        await channel.close();
+      };
+      await Promise.race([look(), lost]);
+      if (isLost) throw new Error("closed");
+      return { model, lost };
+    } catch (error) {
+      if (hangUp.signal.aborted) throw new Error(`it did not answer within ${dialTimeoutMs} ms`, { cause: error });
+      throw this.#lastError ?? error;
+    } finally {
+      clearTimeout(tooLate);
+    }
   }
 
-  async #untilLost(model: ChannelModel, endpoint: Endpoint): Promise<void> {
-    const lost = new Promise<void>((resolve) => {
-      model.once("close", (error?: Error) => {
-        this.#lastError ??= error;
-        resolve();
-      });
-    });
+  #onOpen(model: ChannelModel, endpoint: Endpoint): void {
     model.on("blocked", (reason) => {
       this.isBlocked = true;
       emit("connection", { purpose: this.#purpose, state: "blocked" });
@@ -304,16 +326,19 @@ export class Connection extends EventEmitter<ConnectionEvents> {
       this.#logger.info({ connection: this.#purpose }, "the broker takes messages again");
       this.emit("unblocked");
     });
+    if (this.#isClosing) return;
     this.#model = model;
     this.#open.resolve(model);
     emit("connection", { purpose: this.#purpose, state: "open" });
     this.#logger.info({ connection: this.#purpose }, `connected to ${nameOf(endpoint)}`);
     this.emit("open");
+  }
 
-    await lost;
-    this.isBlocked = false;
-    if (this.#isClosing) return;
+  /** Called from within amqplib's own event, so that nobody is handed a connection that is gone. */
+  #onLost(model: ChannelModel): void {
+    if (this.#model !== model) return;
     this.#model = undefined;
+    this.isBlocked = false;
     this.#renew();
     emit("connection", { purpose: this.#purpose, state: "lost" });
     this.#logger.warn({ connection: this.#purpose }, `connection lost: ${told(this.#lastError)}`);
@@ -325,16 +350,16 @@ export class Connection extends EventEmitter<ConnectionEvents> {
 export function codeOf(error: unknown): number | undefined {
   if (!(error instanceof Error)) return undefined;
   if ("code" in error && typeof error.code === "number") return error.code;
-  const code = /terminated by server: (\d{3})|replyCode: ?(\d{3})|ConnectionClose.*?(\d{3})/s.exec(error.message);
-  return code === null ? undefined : Number(code[1] ?? code[2] ?? code[3]);
+  // amqplib keeps to itself why the broker did not open the virtual host.
+  if (error.message.startsWith("Expected ConnectionOpenOk; got <ConnectionClose")) return 530;
+  const code = /terminated by server: (\d{3})/.exec(error.message)?.[1];
+  return code === undefined ? undefined : Number(code);
 }
 
 /** What no waiting will mend: credentials, virtual host, certificates. */
 function isFatal(error: unknown): boolean {
   const code = codeOf(error);
-  if (code === 403) return true;
-  if (code === 530) return !/limit/i.test(told(error));
-  return isTlsError(error);
+  return code === 403 || code === 530 || isTlsError(error);
 }
 
 function isTlsError(error: unknown): boolean {
@@ -352,7 +377,7 @@ function adviceFor(error: unknown, endpoint: Endpoint): string {
   if (code === 403)
     return `The broker at ${where} refuses this user or password. Check the credentials in the AMQP URL.`;
   if (code === 530)
-    return `The broker refuses ${where}: the virtual host does not exist, or this user may not use it. Check the AMQP URL and the user's permissions.`;
+    return `The broker refuses ${where}: the virtual host does not exist, or this user may not use it. Check the AMQP URL, and the user's permissions and limits there.`;
   if (isTlsError(error))
     return `The broker at ${where} did not show a certificate that can be trusted: ${told(error)}.`;
   return `Cannot connect to the broker at ${where}: ${told(error) || "no reason given"}.`;

@@ -89,7 +89,7 @@ export class Consumer {
     return this.isStanding ? this.#queue : undefined;
   }
 
-  /** Resolves with the queue once it is consumed. */
+  /** Resolves with the queue once it is consumed. @throws {ClosedError} it was stopped meanwhile */
   async standing(): Promise<string> {
     return this.#standing.promise;
   }
@@ -97,6 +97,8 @@ export class Consumer {
   /** Takes no more, and waits for what is in hand. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#standing.promise.catch(() => undefined);
+    this.#standing.reject(new ClosedError(`The consumer of ${this.#options.name} was stopped.`));
     const channel = this.#channel;
     if (channel?.isOpen === true) await Promise.race([channel.raw.cancel(tag).catch(() => undefined), channel.lost]);
     if (this.#inHand.size > 0) {
@@ -187,9 +189,14 @@ export class Consumer {
   }
 
   async #untilLost(channel: Channel): Promise<Error> {
-    const refresh = setInterval(() => void this.#refresh(channel), refreshMs);
+    const lookAfter = async (): Promise<void> => {
+      await this.#refresh(channel);
+      if (channel.isOpen) refresh.refresh();
+    };
+    // One look at a time: on a dead link they would pile up.
+    const refresh = setTimeout(() => void lookAfter(), refreshMs);
     const reason = await channel.lost;
-    clearInterval(refresh);
+    clearTimeout(refresh);
     this.isStanding = false;
     this.#standing = Promise.withResolvers();
     for (const { abort } of this.#inHand) abort.abort(reason);

@@ -15,6 +15,11 @@ export class Deadline {
     return Math.max(0, this.#at - performance.now());
   }
 
+  /** The limit has passed, or the caller no longer waits. */
+  get isOver(): boolean {
+    return this.remainingMs === 0 || this.#signal?.aborted === true;
+  }
+
   /**
    * Waits for `work`, no longer than the limit.
    * @throws what `work` rejects with; `expired()` at the limit; the signal's reason when it aborts

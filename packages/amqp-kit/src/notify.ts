@@ -29,6 +29,7 @@ export class Notifier {
   readonly #logger: Logger;
   readonly #publisher: Publisher;
   readonly #refresh: NodeJS.Timeout;
+  #isRedeclaring = false;
 
   /** @param subscribers  services whose queues are kept standing, from before their first run */
   constructor(
@@ -83,7 +84,9 @@ export class Notifier {
 
   /** A fanout with one queue left counts as routed: nobody would see that another subscriber's queue is gone. */
   async #redeclare(): Promise<void> {
-    if (!this.#connection.isOpen) return;
+    // A blocked broker does not answer: what waits there must not pile up.
+    if (!this.#connection.isOpen || this.#isRedeclaring) return;
+    this.#isRedeclaring = true;
     try {
       await this.declare();
     } catch (error) {
@@ -91,6 +94,8 @@ export class Notifier {
         { contract: this.#notification.name },
         `subscribers' queues cannot be looked after: ${told(error)}`,
       );
+    } finally {
+      this.#isRedeclaring = false;
     }
   }
 }

@@ -1,14 +1,16 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { ConfirmChannel, Message, Options } from "amqplib";
 import type { Channel, Connection } from "./connection.ts";
 import { codeOf } from "./connection.ts";
 import type { Deadline } from "./deadline.ts";
-import { ClosedError, ConnectionError, PublishError } from "./errors.ts";
+import { ClosedError, ConnectionError, PublishError, TopologyError } from "./errors.ts";
 import { told } from "./telemetry.ts";
 
 /** Confirms, returns and back-pressure for one exchange, on a channel of its own. Knows no idiom. */
 
 const maxUnconfirmed = 1_000;
 const maxUnconfirmedBytes = 16 * 1024 * 1024;
+const openPauseMs = 100;
 
 export interface Outgoing {
   /** Without one, a return cannot be told from that of another message: send one at a time. */
@@ -66,10 +68,7 @@ export class Publisher {
     else await this.#room(bytes, deadline);
     let confirmed: Promise<void>;
     try {
-      const channel =
-        this.#channel?.isOpen === true
-          ? this.#channel
-          : await deadline.race(this.#open(), () => this.#notConnected(deadline));
+      const channel = this.#channel?.isOpen === true ? this.#channel : await this.#opened(deadline);
       if (deadline.remainingMs === 0) throw this.#notConnected(deadline);
       confirmed = this.#send(channel, message);
     } catch (error) {
@@ -157,6 +156,18 @@ export class Publisher {
       `Nothing was sent: there was no connection to the broker within ${deadline.timeoutMs} ms.`,
       { retryable: true },
     );
+  }
+
+  /** Tries again within the limit: a connection may be lost, or a queue vanish, in the middle of it. */
+  async #opened(deadline: Deadline): Promise<Channel<ConfirmChannel>> {
+    for (;;) {
+      try {
+        return await deadline.race(this.#open(), () => this.#notConnected(deadline));
+      } catch (error) {
+        if (error instanceof TopologyError || error instanceof ClosedError || deadline.isOver) throw error;
+        await deadline.race(sleep(openPauseMs), () => this.#notConnected(deadline));
+      }
+    }
   }
 
   #open(): Promise<Channel<ConfirmChannel>> {

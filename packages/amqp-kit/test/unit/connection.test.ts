@@ -1,0 +1,155 @@
+import { describe, expect, test } from "vitest";
+import { backoffMs, codeOf, nameOf, readUrls } from "../../src/connection.ts";
+import { ConnectionError } from "../../src/index.ts";
+
+const [anyone] = readUrls("amqp://host");
+
+describe("an AMQP URL", () => {
+  test.for([
+    ["amqp://host", "/"],
+    ["amqp://host/", "/"],
+    ["amqp://host//", "/"],
+    ["amqp://host/%2F", "/"],
+    ["amqp://host/%2f", "/"],
+    ["amqp://host/shop", "shop"],
+    ["amqp://host/%2Fshop", "/shop"],
+    ["amqp://host/a%2Fb", "a/b"],
+    ["amqp://host/%C3%BCber%20all", "über all"],
+    ["amqp://host/mail%40home", "mail@home"],
+  ] as const)("%s names the virtual host %s", ([url, virtualHost]) => {
+    expect(readUrls(url)).toEqual([{ ...anyone, virtualHost }]);
+  });
+
+  test("carries user and password in UTF-8, percent-encoded where needed", () => {
+    const password = "p@ss/ü%?#:";
+    expect(readUrls(`amqp://é:${encodeURIComponent(password)}@host`)).toEqual([{ ...anyone, username: "é", password }]);
+    expect(readUrls("amqp://é:pass@host")).toEqual([{ ...anyone, username: "é", password: "pass" }]);
+  });
+
+  test("without any credentials means guest, and with a user alone an empty password", () => {
+    expect(anyone).toMatchObject({ username: "guest", password: "guest" });
+    expect(readUrls("amqp://shop@host")).toMatchObject([{ username: "shop", password: "" }]);
+  });
+
+  test.for([
+    ["amqp://host", { protocol: "amqp", hostname: "host", port: 5672 }],
+    ["amqps://host", { protocol: "amqps", hostname: "host", port: 5671 }],
+    ["amqps://host:443", { protocol: "amqps", hostname: "host", port: 443 }],
+    ["amqp://127.0.0.1:5673", { hostname: "127.0.0.1", port: 5673 }],
+    ["amqp://[::1]:5673/shop", { hostname: "::1", port: 5673, virtualHost: "shop" }],
+  ] as const)("%s names host and port", ([url, endpoint]) => {
+    expect(readUrls(url)).toMatchObject([endpoint]);
+  });
+
+  test("may be one of several", () => {
+    expect(readUrls(["amqp://one", "amqp://two"]).map(({ hostname }) => hostname)).toEqual(["one", "two"]);
+  });
+
+  test("may ask for a heartbeat of 5 seconds or more; without that it is what the broker offers", () => {
+    expect(readUrls("amqp://host?heartbeat=5")).toMatchObject([{ heartbeat: 5 }]);
+    expect(readUrls("amqp://host/shop?heartbeat=60")).toMatchObject([{ heartbeat: 60 }]);
+    expect(anyone?.heartbeat).toBeUndefined();
+  });
+
+  test.for([
+    ["", "must begin with amqp://"],
+    ["host:5672", "must begin with amqp://"],
+    ["http://user:topsecret@host", "must begin with amqp://"],
+    ["amqp://", "must begin with amqp://"],
+    ["amqp:///shop", "must begin with amqp://"],
+    ["amqp://user:topsecret@host:port", "must begin with amqp://"],
+    ["amqp://user:top%zzsecret@host", "percent-encoded"],
+    ["amqp://user:top/secret@host", "percent-encoded"],
+    ["amqp://user:1234/topsecret@host", "percent-encoded"],
+    ["amqp://user:1234?topsecret@host", "percent-encoded"],
+    ["amqp://user:1234#topsecret@host", "percent-encoded"],
+    ["amqp://user:topsecret@host/%C3", "percent-encoded"],
+    ["amqp://user:topsecret@host/a/b", "%2F"],
+    ["amqp://user:topsecret@host?heartbeat=0", "at least 5 seconds"],
+    ["amqp://user:topsecret@host?heartbeat=4", "at least 5 seconds"],
+    ["amqp://user:topsecret@host?heartbeat=-60", "at least 5 seconds"],
+    ["amqp://user:topsecret@host?heartbeat=soon", "at least 5 seconds"],
+    ["amqp://user:topsecret@host?frameMax=4096", '"frameMax" is not known'],
+  ] as const)("that cannot be used is refused with its fault and without itself: %s", ([url, fault]) => {
+    const error = thrownBy(() => readUrls(url));
+    expect(error).toBeInstanceOf(ConnectionError);
+    expect(error).toMatchObject({ code: "AMQP_KIT_CONNECTION", retryable: false });
+    expect(String(error)).toContain(fault);
+    expect(String(error)).not.toMatch(/secret|1234/);
+  });
+
+  test("that is missing is refused, too", () => {
+    expect(() => readUrls([])).toThrow("there is none");
+  });
+
+  test("is shown in logs and errors without user and password", () => {
+    const named = readUrls(["amqp://user:topsecret@host/shop", "amqps://user:topsecret@[::1]"]).map(nameOf);
+    expect(named).toEqual(['amqp://host:5672, virtual host "shop"', 'amqps://[::1]:5671, virtual host "/"']);
+  });
+});
+
+describe("the pause before the next attempt to connect", () => {
+  test("has full jitter, so that a thousand processes do not come back in step", () => {
+    const pauses = drawn(3);
+    for (const tenth of [1, 2, 3, 4, 5, 6, 7, 8, 9]) {
+      const value = pauses[tenth * 100] ?? 0;
+      expect(value).toBeGreaterThan(16_000 * (tenth / 10 - 0.08));
+      expect(value).toBeLessThan(16_000 * (tenth / 10 + 0.08));
+    }
+  });
+
+  test("is 1 s on average at first, and grows", () => {
+    expect(mean(drawn(0))).toBeGreaterThan(850);
+    expect(mean(drawn(0))).toBeLessThan(1_150);
+    expect(mean(drawn(1))).toBeGreaterThan(1_700);
+    expect(mean(drawn(2))).toBeGreaterThan(3_400);
+  });
+
+  test("is never longer than 30 s, and stays there however often it failed", () => {
+    for (const failures of [4, 10, 1_000, 1_000_000]) {
+      const pauses = drawn(failures);
+      expect(pauses.at(-1)).toBeLessThanOrEqual(30_000);
+      expect(pauses.at(-1)).toBeGreaterThan(28_000);
+      expect(pauses[0]).toBeGreaterThanOrEqual(0);
+    }
+  });
+});
+
+describe("the reply code of a refusal", () => {
+  test.for([
+    [Object.assign(new Error("Channel closed by server: 404"), { code: 404 }), 404],
+    [
+      new Error(
+        'Handshake terminated by server: 403 (ACCESS-REFUSED) with message "ACCESS_REFUSED - Login was refused"',
+      ),
+      403,
+    ],
+    [new Error("Expected ConnectionOpenOk; got <ConnectionClose channel:0>"), 530],
+    [Object.assign(new Error("connect ECONNREFUSED 127.0.0.1:40300"), { code: "ECONNREFUSED" }), undefined],
+    [new Error("Channel ended, no reply will be forthcoming"), undefined],
+    ["403", undefined],
+  ] as const)("is read from %s", ([error, code]) => {
+    expect(codeOf(error)).toBe(code);
+  });
+});
+
+function drawn(failures: number): number[] {
+  return Array.from({ length: 1_000 }, () => backoffMs(failures)).toSorted(byValue);
+}
+
+function mean(values: number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function byValue(one: number, other: number): number {
+  return one - other;
+}
+
+function thrownBy(work: () => unknown): unknown {
+  try {
+    work();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
