@@ -1,0 +1,14 @@
+/** Notify, a subscriber: `node interop/src/notify-subscribe.ts [amqp://…]` */
+import { once } from "node:events";
+import { patientAdded, system } from "@amqp-idioms/contracts";
+import { connect } from "amqp-kit";
+
+const url = process.argv[2] ?? process.env["AMQP_URL"] ?? "amqp://localhost";
+await using amqp = await connect(url, { system, service: "reporting" });
+
+// Acknowledged when the handler has returned; tried again when it throws, and in the end set aside
+await amqp.subscribe(patientAdded, ({ given, surname, patientId }) => {
+  console.log(`${given} ${surname}, ${patientId}`);
+});
+console.log("Waiting; Ctrl-C ends it");
+await once(process, "SIGINT");
