@@ -1,0 +1,83 @@
+import { expect, test } from "vitest";
+import type { z } from "zod";
+import {
+  addPatient,
+  getPatient,
+  NewPatient,
+  Patient,
+  patientAdded,
+  PatientRef,
+  ScoreUpdate,
+  scoreUpdates,
+} from "../../src/index.ts";
+
+const update = {
+  match: "Final: Argentina - France",
+  home: { team: "Argentina", score: 3 },
+  away: { team: "France", score: 3 },
+  event: "Goal by Kylian Mbappé, 118' (penalty)",
+  at: "2022-12-18T17:45:12.345Z",
+};
+const patient = {
+  patientId: "018f3f7a-5a51-7cc8-8f6e-0c8d0f9b2c11",
+  given: "Ada",
+  surname: "Lovelace",
+  birthDate: "1815-12-10",
+  registeredAt: "2026-06-01T09:30:00Z",
+};
+
+test.each<[string, z.ZodType, unknown]>([
+  ["a score update", ScoreUpdate, update],
+  ["a score update about nothing in particular", ScoreUpdate, { ...update, event: "" }],
+  ["a patient", Patient, patient],
+  ["a patient of unknown age", Patient, { ...patient, birthDate: null }],
+  ["a patient's id", PatientRef, { patientId: patient.patientId }],
+])("%s is valid as it stands, and again as what the schema made of it", (_what, schema, example) => {
+  const output = schema.parse(example);
+  expect(output).toEqual(example);
+  expect(schema.parse(JSON.parse(JSON.stringify(output)))).toEqual(output);
+});
+
+test("a person to register may leave out the birth date, and names lose the spaces around them", () => {
+  const ada = { given: "Ada", surname: "Lovelace", birthDate: null };
+  expect(NewPatient.parse({ given: " Ada", surname: "Lovelace\n" })).toEqual(ada);
+  expect(NewPatient.parse(ada)).toEqual(ada);
+});
+
+test("what a newer sender adds falls away", () => {
+  expect(ScoreUpdate.parse({ ...update, home: { ...update.home, shots: 7 }, stadium: "Lusail" })).toEqual(update);
+  expect(Patient.parse({ ...patient, ward: "B" })).toEqual(patient);
+});
+
+test.each<[string, z.ZodType, unknown]>([
+  ["match", ScoreUpdate, { ...update, match: "" }],
+  ["match", ScoreUpdate, { ...update, match: "x".repeat(201) }],
+  ["home.team", ScoreUpdate, { ...update, home: { team: "", score: 0 } }],
+  ["home.score", ScoreUpdate, { ...update, home: { team: "A", score: 1.5 } }],
+  ["away.score", ScoreUpdate, { ...update, away: { team: "A", score: -1 } }],
+  ["away.score", ScoreUpdate, { ...update, away: { team: "A", score: "3" } }],
+  ["away", ScoreUpdate, { ...update, away: undefined }],
+  ["event", ScoreUpdate, { ...update, event: "x".repeat(501) }],
+  ["at", ScoreUpdate, { ...update, at: "2022-12-18" }],
+  ["at", ScoreUpdate, { ...update, at: "2022-12-18T17:45:12+01:00" }],
+  ["patientId", Patient, { ...patient, patientId: "7" }],
+  ["given", Patient, { ...patient, given: "  " }],
+  ["surname", Patient, { ...patient, surname: "x".repeat(201) }],
+  ["birthDate", Patient, { ...patient, birthDate: "10.12.1815" }],
+  ["birthDate", Patient, { ...patient, birthDate: "2025-02-29" }],
+  ["birthDate", Patient, { ...patient, birthDate: undefined }],
+  ["registeredAt", Patient, { ...patient, registeredAt: "today" }],
+  ["surname", NewPatient, { given: "Ada" }],
+  ["birthDate", NewPatient, { given: "Ada", surname: "Lovelace", birthDate: "" }],
+  ["patientId", PatientRef, {}],
+])("a wrong %s is found, and nothing else", (field, schema, example) => {
+  const issues = schema.safeParse(example).error?.issues ?? [];
+  expect(issues.map(({ path }) => path.join("."))).toEqual([field]);
+});
+
+test("exchanges, queues and time limits are those of the wire table", () => {
+  expect([scoreUpdates.kind, scoreUpdates.name]).toEqual(["broadcast", "score_updates"]);
+  expect([patientAdded.kind, patientAdded.name]).toEqual(["notification", "notify.patient.add"]);
+  expect([addPatient.exchange, addPatient.name, addPatient.timeoutMs]).toEqual(["api", "add_patient", 5_000]);
+  expect([getPatient.exchange, getPatient.name, getPatient.timeoutMs]).toEqual(["api", "get_patient", 2_000]);
+});
