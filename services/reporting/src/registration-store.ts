@@ -11,13 +11,17 @@ export interface ReportingTables {
 
 type Db = Kysely<ReportingTables>;
 
-/** The first word on a patient counts; whatever comes again, under whatever message id, changes nothing. */
-export async function insertOnce(db: Db, { patientId, day, ageBand }: Registration): Promise<void> {
-  await db
+/**
+ * The first word on a patient counts; whatever comes again, under whatever message id, changes nothing.
+ * @returns whether it was the first
+ */
+export async function insertOnce(db: Db, { patientId, day, ageBand }: Registration): Promise<boolean> {
+  const { numInsertedOrUpdatedRows } = await db
     .insertInto("registration")
     .values({ patient_id: patientId, day, age_band: ageBand })
     .onConflict((conflict) => conflict.column("patient_id").doNothing())
-    .execute();
+    .executeTakeFirstOrThrow();
+  return numInsertedOrUpdatedRows === 1n;
 }
 
 /** Per day and age band, in no order. `from` and `to` are `YYYY-MM-DD`, both inclusive; without one, that side is open. */

@@ -18,7 +18,9 @@ export function registrationOf(
   patient: { patientId: string; birthDate: string | null; registeredAt: string },
   timeZone: string,
 ): Registration {
-  const day = Temporal.Instant.from(patient.registeredAt).toZonedDateTimeISO(timeZone).toPlainDate().toString();
+  // Date.parse takes any number of decimals, as RFC 3339 does; Temporal no more than nine
+  const registeredAt = Temporal.Instant.fromEpochMilliseconds(Date.parse(patient.registeredAt));
+  const day = registeredAt.toZonedDateTimeISO(timeZone).toPlainDate().toString();
   return { patientId: patient.patientId, day, ageBand: ageBandOn(day, patient.birthDate) };
 }
 

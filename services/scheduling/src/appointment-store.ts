@@ -42,13 +42,14 @@ export async function insertUnlessTaken(db: Db, { patientId, startsAt, endsAt }:
   return numInsertedOrUpdatedRows === 1n;
 }
 
-/** Those that start from `from` on and before `until` (or at any time), the earliest first, at most `limit`. */
+/** Those that start from `from` on and before `until`, the earliest first, at most `limit`; left out, they bound nothing. */
 export async function listAppointments(
   db: Db,
-  { from, until, limit }: { from: Date; until?: Date; limit: number },
+  { from, until, limit }: { from: Date; until?: Date; limit?: number },
 ): Promise<Appointment[]> {
-  let query = db.selectFrom("appointment").selectAll().where("starts_at", ">=", from);
+  let query = db.selectFrom("appointment").selectAll().where("starts_at", ">=", from).orderBy("starts_at");
   if (until !== undefined) query = query.where("starts_at", "<", until);
-  const rows = await query.orderBy("starts_at").limit(limit).execute();
+  if (limit !== undefined) query = query.limit(limit);
+  const rows = await query.execute();
   return rows.map((row) => ({ patientId: row.patient_id, startsAt: row.starts_at, endsAt: row.ends_at }));
 }

@@ -12,6 +12,7 @@ test.each([
   ["America/New_York", "2026-01-01T05:00:00Z", "2026-01-01"],
   ["Asia/Kathmandu", "2026-01-01T18:15:00Z", "2026-01-02"],
   ["Pacific/Kiritimati", "2026-01-01T10:00:00.5Z", "2026-01-02"],
+  ["Europe/London", "2026-01-15T23:59:59.9999999999Z", "2026-01-15"],
 ])("a registration counts on its day by the clock of %s: %s is %s", (timeZone, registeredAt, day) => {
   expect(registrationOf({ patientId, birthDate: null, registeredAt }, timeZone).day).toBe(day);
 });

@@ -1,0 +1,45 @@
+import { Temporal } from "temporal-polyfill";
+import { z } from "zod";
+
+/** From which day to which a report goes: what may be asked, and what is meant where nothing is said. */
+
+export interface Period {
+  /** `YYYY-MM-DD`, both inclusive */
+  readonly from: string;
+  readonly to: string;
+}
+
+const defaultDays = 30;
+const maxDays = 3_660;
+
+/** Years that the database has, too. */
+const day = z.iso
+  .date({ error: "must be a day, YYYY-MM-DD", abort: true })
+  .refine((date) => date >= "1900-01-01" && date < "3000-01-01", "must lie in the years 1900 to 2999");
+
+/**
+ * The schema of a report's query: `to` is today when left out, `from` then the day 29 days before `to`.
+ * @param today  `YYYY-MM-DD`
+ */
+export function periodQuery(today: string) {
+  return z
+    .strictObject({ from: day.optional(), to: day.optional() })
+    .transform(({ from, to = today }): Period => ({ from: from ?? addDays(to, 1 - defaultDays), to }))
+    .refine(({ from, to }) => from <= to, {
+      path: ["from"],
+      error: "must not lie after to, which is today if left out",
+    })
+    .refine(({ from, to }) => to < addDays(from, maxDays), {
+      path: ["to"],
+      error: `must lie within ${maxDays} days of from`,
+    });
+}
+
+function addDays(date: string, days: number): string {
+  return Temporal.PlainDate.from(date).add({ days }).toString();
+}
+
+/** @param timeZone  IANA name */
+export function todayIn(timeZone: string): string {
+  return Temporal.Now.plainDateISO(timeZone).toString();
+}

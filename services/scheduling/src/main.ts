@@ -1,0 +1,25 @@
+import { system, patientAdded } from "@amqp-idioms/contracts";
+import { openDatabase } from "@amqp-idioms/outbox";
+import { databaseSettings, runService, timeZoneSetting } from "@amqp-idioms/service-kit";
+import { connect } from "amqp-kit";
+import type { SchedulingTables } from "./appointment-store.ts";
+import { appointmentsApi } from "./http.ts";
+import { onPatientAdded } from "./on-patient-added.ts";
+
+const settings = { ...databaseSettings("scheduling"), ...timeZoneSetting };
+
+await runService({ name: "scheduling", port: 3002, settings }, async (service) => {
+  const { settings, logger, signal, http, own, closeTimeoutMs } = service;
+
+  const migrations = new URL("../migrations/", import.meta.url);
+  const database = own(
+    await openDatabase<SchedulingTables>(settings.database, { schema: service.name, migrations, logger, signal }),
+  );
+
+  const amqp = own(await connect(settings.amqpUrls, { system, service: "scheduling", logger, signal, closeTimeoutMs }));
+  await amqp.subscribe(patientAdded, onPatientAdded(database, settings.timeZone, logger));
+
+  await http.register(appointmentsApi(database.kysely, settings.timeZone));
+
+  return { isReady: async () => amqp.isReady && (await database.isReachable()) };
+});

@@ -1,0 +1,42 @@
+import { patientAdded } from "@amqp-idioms/contracts";
+import { expect } from "vitest";
+import { connectRegistry, newPatient, onPglite as test, patientsBooked, startScheduling } from "./scheduling.ts";
+
+test("the broker restarts: it comes back by itself, and books what was kept", async ({
+  ownBroker,
+  storage,
+  cleanup,
+}) => {
+  const registry = cleanup(await connectRegistry(ownBroker.url));
+  const scheduling = cleanup(await startScheduling({ ...storage, AMQP_URL: ownBroker.url }));
+  const [before, after] = [newPatient(), newPatient()];
+  await registry.notify(patientAdded, before);
+  await expect.poll(() => patientsBooked(scheduling)).toEqual([before.patientId]);
+
+  await ownBroker.restart();
+  await expect
+    .poll(() => registry.notify(patientAdded, after).then(() => "confirmed"), { timeout: 60_000 })
+    .toBe("confirmed");
+  await expect.poll(() => patientsBooked(scheduling), { timeout: 60_000 }).toEqual([before.patientId, after.patientId]);
+  await expect.poll(async () => (await fetch(`${scheduling.url}/readyz`)).status, { timeout: 60_000 }).toBe(200);
+});
+
+test("SIGTERM in the middle of the work: it ends in good order, and loses and doubles nothing", async ({
+  vhost,
+  storage,
+  cleanup,
+}) => {
+  const env = { ...storage, AMQP_URL: vhost.url };
+  const registry = cleanup(await connectRegistry(vhost.url));
+  const patients = Array.from({ length: 50 }, () => newPatient());
+  for (const patient of patients) await registry.notify(patientAdded, patient);
+
+  const stopped = await startScheduling(env).then(cleanup);
+  await expect.poll(() => stopped.lines.some(({ json }) => json?.["msg"] === "appointment booked")).toBe(true);
+  const { code, ms } = await stopped.stop();
+  expect(code).toBe(0);
+  expect(ms).toBeLessThan(8_000);
+
+  const next = cleanup(await startScheduling(env));
+  await expect.poll(() => patientsBooked(next)).toEqual(patients.map(({ patientId }) => patientId));
+});
