@@ -1,0 +1,88 @@
+import { existsSync } from "node:fs";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type ServiceProcess, startProcess } from "@amqp-idioms/local-servers";
+import { test as base } from "@amqp-idioms/local-servers/vitest";
+import { expect } from "vitest";
+import { type Database, openDatabase } from "../../src/index.ts";
+import { silent } from "./databases.ts";
+
+interface Tables {
+  effect: { what: string };
+}
+
+const options = { schema: "test-folder", migrations: new URL("migrations/", import.meta.url), logger: silent };
+const main = fileURLToPath(new URL("processes/hold.ts", import.meta.url));
+
+const test = base.extend("folder", async ({ cleanup }) => {
+  const folder = await mkdtemp(join(tmpdir(), "outbox-"));
+  cleanup(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+});
+
+function hold(folder: string, env = {}): Promise<ServiceProcess> {
+  return startProcess({ main, env: { DATA_DIR: folder, ...env } });
+}
+
+async function effects(database: Database<Tables>): Promise<string[]> {
+  const rows = await database.kysely.selectFrom("effect").select("what").execute();
+  return rows.map(({ what }) => what);
+}
+
+test("a folder that another process has open is refused, and the error says which process", async ({
+  folder,
+  cleanup,
+}) => {
+  const holder = cleanup(await hold(folder));
+  const opening = openDatabase({ dataDir: folder }, options);
+  await expect(opening).rejects.toMatchObject({
+    name: "OpenDatabaseError",
+    code: "DATABASE_FOLDER_IN_USE",
+    message: expect.stringContaining(`process ${holder.pid} (${main})`),
+  });
+});
+
+test("a folder that this process has open is refused, too", async ({ folder, cleanup }) => {
+  const first = cleanup(await openDatabase<Tables>({ dataDir: folder }, options));
+  await expect(openDatabase({ dataDir: folder }, options)).rejects.toThrow(`process ${process.pid} `);
+  // A refused opener must not take the lock away from who has it
+  await expect(openDatabase({ dataDir: folder }, options)).rejects.toThrow(`process ${process.pid} `);
+  await first.close();
+  const second = cleanup(await openDatabase<Tables>({ dataDir: folder }, options));
+  expect(await second.isReachable()).toBe(true);
+});
+
+test("of two that open a new folder at once, one is refused", async ({ folder, cleanup }) => {
+  const dataDir = join(folder, "new", "one");
+  const results = await Promise.allSettled([1, 2].map(() => openDatabase({ dataDir }, options)));
+  for (const result of results) if (result.status === "fulfilled") cleanup(result.value);
+  expect(results.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected"]);
+});
+
+test("kill -9 frees the folder at once, and what was committed is there", async ({ folder, cleanup }) => {
+  const holder = cleanup(await hold(folder));
+  await holder.kill();
+  const database = cleanup(await openDatabase<Tables>({ dataDir: folder }, options));
+  expect(await effects(database)).toEqual(["held"]);
+});
+
+test("kill -9 while the folder is created leaves one that can be opened", async ({ folder, cleanup }) => {
+  const creating = cleanup(await hold(folder, { SAY_BEFORE: "1" }));
+  const data = join(folder, "pgdata", "base");
+  await expect.poll(() => existsSync(data)).toBe(true);
+  await creating.kill();
+  const database = cleanup(await openDatabase<Tables>({ dataDir: folder }, options));
+  expect(await effects(database)).toEqual([]);
+});
+
+test("a folder that cannot be written to is an error that says so", async ({ folder }) => {
+  const file = join(folder, "file");
+  await writeFile(file, "");
+  await chmod(file, 0o400);
+  await expect(openDatabase({ dataDir: join(file, "below") }, options)).rejects.toMatchObject({
+    code: "DATABASE_FOLDER_UNUSABLE",
+    message: expect.stringMatching(/cannot be written to \(ENOTDIR\).*DATA_DIR/),
+  });
+});
