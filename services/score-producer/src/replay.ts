@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type { ScoreUpdate } from "@amqp-idioms/contracts";
 import type { Moment } from "./story.ts";
 
@@ -25,7 +25,7 @@ export async function* replay(
   }
 }
 
-async function pause(seconds: number, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  if (seconds > 0) await sleep(seconds * 1_000, undefined, { signal });
+/** Without a pause the event loop gets its turn all the same: a broadcast that is dropped at once gives it none. */
+function pause(seconds: number, signal: AbortSignal): Promise<void> {
+  return seconds > 0 ? sleep(seconds * 1_000, undefined, { signal }) : nextTurn(undefined, { signal });
 }
