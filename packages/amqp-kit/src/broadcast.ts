@@ -64,6 +64,7 @@ export class Sender {
     await this.#sending;
     this.#isClosing = true;
     await this.#channel?.close();
+    this.#drops.close();
   }
 
   /**
@@ -180,6 +181,7 @@ export class Listener<C extends Broadcast> {
     this.#drops.count("closing", this.#buffer.length);
     this.#buffer.length = 0;
     await this.#handling;
+    this.#drops.close();
   }
 
   abort(reason: Error): void {
