@@ -10,7 +10,10 @@ export type Schema = StandardSchemaV1;
 export type Input<S extends Schema> = StandardSchemaV1.InferInput<S>;
 export type Output<S extends Schema> = StandardSchemaV1.InferOutput<S>;
 
-/** Turns the text of a body in another content type into what the schema then validates. Throws on text that it cannot read. */
+/**
+ * Turns the text of a body in another content type into what the schema then validates. Throws on text that it cannot read; what the
+ * error says reaches logs and error replies, so that it names the rule, not the value.
+ */
 export type Decoder = (text: string, properties: { sentAt: Date | undefined }) => unknown;
 
 /** By content type. Messages without any content type count as `text/plain` where that has a decoder, as JSON elsewhere. */

@@ -67,6 +67,8 @@ export class TopologyError extends AmqpKitError {
   }
 }
 
+const maxShownIssues = 5;
+
 /** Where a message breaks which rule. Never the value. */
 export interface Issue {
   /** Field names and indexes from the root, joined by dots; empty for the message as a whole. */
@@ -74,13 +76,14 @@ export interface Issue {
   readonly rule: string;
 }
 
-/** The message does not match its contract's schema, or cannot be read at all. */
+/** The message does not match its contract's schema, or cannot be read at all. `issues` are the first hundred. */
 export class InvalidMessageError extends AmqpKitError {
   readonly contract: string;
   readonly issues: readonly Issue[];
   constructor(contract: string, issues: readonly Issue[]) {
-    const list = issues.map(({ path, rule }) => (path === "" ? rule : `${path}: ${rule}`)).join("; ");
-    super("AMQP_KIT_INVALID_MESSAGE", `Message of "${contract}" is not valid: ${list}.`, false);
+    const shown = issues.slice(0, maxShownIssues).map(({ path, rule }) => (path === "" ? rule : `${path}: ${rule}`));
+    if (issues.length > shown.length) shown.push(`and ${issues.length - shown.length} more`);
+    super("AMQP_KIT_INVALID_MESSAGE", `Message of "${contract}" is not valid: ${shown.join("; ")}.`, false);
     this.contract = contract;
     this.issues = issues;
   }
@@ -207,7 +210,10 @@ export class OperationError<
 /** The responder answered with an error that the operation does not declare. */
 export class RemoteError extends AmqpKitError {
   readonly contract: string;
-  /** `invalid_message`, `message_too_large`, `response_too_large`, `internal_error`, or another responder's own. */
+  /**
+   * `invalid_message`, `message_too_large`, `response_too_large`, `internal_error`, or another responder's own;
+   * `invalid_response` when its answer could not be read here.
+   */
   readonly remoteCode: string;
   /** For invalid requests: which fields broke which rules. */
   readonly issues: readonly Issue[];

@@ -7,6 +7,9 @@ import type { Issue } from "./errors.ts";
 export const maxBodyBytes = 1024 * 1024;
 export const maxHeaderBytes = 32 * 1024;
 const maxShortString = 255;
+/** Of a message that breaks its schema in a million places, or at a name of a million letters. */
+const maxIssues = 100;
+const maxIssueText = 200;
 const json = "application/json";
 
 /** What a handler learns of a message besides its content. Apart from `attempt` and `redelivered` it is what the sender wrote: information, not proof. */
@@ -29,12 +32,23 @@ export const attemptHeader = "amqp-kit-attempt";
 
 /** @returns what the schema makes of the value. @throws {InvalidMessageError} */
 export function validate<S extends Schema>(contract: string, schema: S, value: unknown): Output<S> {
-  const result = schema["~standard"].validate(value);
-  if (result instanceof Promise) {
-    throw new UsageError(`The schema of "${contract}" is asynchronous. Use one that validates at once.`);
+  const result = resultOf(schema, value);
+  if (result instanceof Error || result instanceof Promise) {
+    // Zod turns to its asynchronous side when a schema throws: a recursive one does on arrays nested a hundred thousand deep.
+    if (result instanceof Promise) result.catch(() => undefined);
+    const rule = "its schema does not answer at once: it is asynchronous, or throws";
+    throw new InvalidMessageError(contract, [{ path: "", rule }]);
   }
   if (result.issues === undefined) return result.value;
-  throw new InvalidMessageError(contract, result.issues.map(toIssue));
+  throw new InvalidMessageError(contract, result.issues.slice(0, maxIssues).map(toIssue));
+}
+
+function resultOf(schema: Schema, value: unknown): ReturnType<Schema["~standard"]["validate"]> | Error {
+  try {
+    return schema["~standard"].validate(value);
+  } catch (error) {
+    return error instanceof Error ? error : new Error("the schema threw");
+  }
 }
 
 function toIssue(issue: {
@@ -42,7 +56,7 @@ function toIssue(issue: {
   path?: readonly (PropertyKey | { key: PropertyKey })[] | undefined;
 }): Issue {
   const path = (issue.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".");
-  return { path, rule: issue.message.replace(/\.$/, "") };
+  return { path: path.slice(0, maxIssueText), rule: issue.message.slice(0, maxIssueText).replace(/\.$/, "") };
 }
 
 /**
@@ -111,13 +125,17 @@ function contentType(property: unknown, decoders: Decoders): { type: string; cha
 
 function parseJson(text: string, invalid: (rule: string) => Error): unknown {
   try {
-    // An own property named __proto__ becomes a prototype wherever somebody copies it by assignment.
-    return /__proto__|\\u/i.test(text)
-      ? JSON.parse(text, (key, value: unknown) => (key === "__proto__" ? undefined : value))
-      : JSON.parse(text);
+    return parse(text);
   } catch {
     throw invalid("its body is not JSON");
   }
+}
+
+/** JSON, less own properties named `__proto__`: they become a prototype wherever somebody copies them by assignment. */
+export function parse(text: string): unknown {
+  return /__proto__|\\u/i.test(text)
+    ? JSON.parse(text, (key, value: unknown) => (key === "__proto__" ? undefined : value))
+    : JSON.parse(text);
 }
 
 function readText(
@@ -186,8 +204,8 @@ function text(value: unknown): string | undefined {
 
 /** AMQP timestamps are seconds; one in milliseconds, or absurd, is no time at all. */
 function sentAt(timestamp: unknown): Date | undefined {
-  if (typeof timestamp !== "number" || timestamp <= 0 || timestamp > 253_402_300_799) return undefined;
-  return new Date(timestamp * 1000);
+  const isTime = typeof timestamp === "number" && timestamp > 0 && timestamp <= 253_402_300_799;
+  return isTime ? new Date(timestamp * 1000) : undefined;
 }
 
 /** Bytes that a header value takes on the wire, near enough for a limit. */

@@ -2,7 +2,7 @@ import type { Message } from "amqplib";
 import type { Operation } from "./contract.ts";
 import { InvalidMessageError, MessageTooLargeError, OperationError, RemoteError } from "./errors.ts";
 import type { Issue } from "./errors.ts";
-import { maxBodyBytes, validate } from "./message.ts";
+import { maxBodyBytes, parse, validate } from "./message.ts";
 
 /** Error replies: problem details (RFC 9457), whose content type alone tells them from an answer. */
 
@@ -34,7 +34,7 @@ function describe(operation: Operation, error: unknown): Problem {
     if (cause instanceof MessageTooLargeError) {
       return { title: "The request is too large", code: "message_too_large", retryable: false, detail: cause.message };
     }
-    const errors = cause.issues.slice(0, maxIssues);
+    const errors = cause.issues;
     return {
       title: "The request is not valid",
       code: "invalid_message",
@@ -68,13 +68,24 @@ export class InvalidRequest extends Error {
   }
 }
 
+/** Whether a reply is an error reply. */
+export function isProblem({ properties }: Message): boolean {
+  const [type = ""] = String(properties.contentType).split(";");
+  return type.trim().toLowerCase() === problemType;
+}
+
 /** @returns the error that an error reply stands for: one that the contract declares, else a `RemoteError` */
 export function readProblem(operation: Operation, { content }: Message): Error {
-  const fields = parse(content);
+  const fields = fieldsOf(content);
   const code = text(fields.code) ?? "internal_error";
   const schema = Object.hasOwn(operation.errors, code) ? operation.errors[code] : undefined;
-  if (schema !== undefined)
-    return new OperationError(operation, code, validate(operation.name, schema, fields.details));
+  if (schema !== undefined) {
+    try {
+      return new OperationError(operation, code, validate(operation.name, schema, fields.details));
+    } catch (error) {
+      return unreadableReply(operation, error);
+    }
+  }
   const issues = Array.isArray(fields.errors) ? fields.errors.slice(0, maxIssues) : [];
   return new RemoteError(operation, {
     code,
@@ -87,9 +98,23 @@ export function readProblem(operation: Operation, { content }: Message): Error {
   });
 }
 
-function parse(content: Buffer): Record<string, unknown> {
+/** @returns what an answer that breaks its contract means to the caller, whose own request was fine */
+export function unreadableReply(operation: Operation, error: unknown): Error {
+  if (error instanceof InvalidMessageError) {
+    const { message: detail, issues } = error;
+    return new RemoteError(operation, { code: "invalid_response", detail, retryable: false, issues });
+  }
+  if (error instanceof MessageTooLargeError) {
+    const { message: detail } = error;
+    return new RemoteError(operation, { code: "response_too_large", detail, retryable: false, issues: [] });
+  }
+  return error instanceof Error ? error : new Error(String(error));
+}
+
+function fieldsOf(content: Buffer): Record<string, unknown> {
+  if (content.length > maxBodyBytes) return {};
   try {
-    const value: unknown = JSON.parse(content.subarray(0, maxBodyBytes).toString());
+    const value: unknown = parse(content.toString());
     return typeof value === "object" && value !== null ? { ...value } : {};
   } catch {
     // An error reply that cannot be read is still an error reply.

@@ -21,7 +21,7 @@ import {
 import type { ArrivalClock } from "./event-loop.ts";
 import { decode, deliveryOf, encode, messageIdOf, propertiesOf, shortString } from "./message.ts";
 import type { Delivery } from "./message.ts";
-import { InvalidRequest, problemFor, problemType, readProblem } from "./problem.ts";
+import { InvalidRequest, isProblem, problemFor, problemType, readProblem, unreadableReply } from "./problem.ts";
 import { Publisher } from "./publisher.ts";
 import { emit, told, withoutValues } from "./telemetry.ts";
 import type { Logger } from "./telemetry.ts";
@@ -51,6 +51,8 @@ export interface RequestOptions {
 
 interface Pending {
   operation: Operation;
+  /** Written to the broker; before that nothing that is lost concerns it. */
+  isSent: boolean;
   /** When the broker confirmed it, by `performance.now()`; until then only the publisher knows of it. */
   confirmedAt: number | undefined;
   settle: (reply: Message | Error) => void;
@@ -82,7 +84,7 @@ export class Requester {
       },
       onMessage: ({ message }) => this.#onReply(message),
       // The reply queue went, and with it every answer that was on its way.
-      onLost: (reason) => this.#failAll(reason),
+      onLost: (reason) => this.#failAll((operation) => replyQueueLost(operation, reason)),
       logger,
     });
   }
@@ -97,8 +99,8 @@ export class Requester {
 
   /**
    * Asks, and resolves with the responder's validated answer.
-   * @throws {NoResponderError} within 500 ms {RequestTimeoutError} {OperationError} {RemoteError} {InvalidMessageError} {MessageTooLargeError}
-   *   {ConnectionError} {PublishError} {TooManyRequestsError}; the signal's reason when it aborts
+   * @throws {NoResponderError} within 500 ms {RequestTimeoutError} {OperationError} {InvalidMessageError} {MessageTooLargeError}
+   *   {RemoteError} {ConnectionError} {PublishError} {TooManyRequestsError}; the signal's reason when it aborts
    */
   async request<O extends Operation>(
     operation: O,
@@ -119,6 +121,7 @@ export class Requester {
     reply.catch(() => undefined);
     const pending: Pending = {
       operation,
+      isSent: false,
       confirmedAt: undefined,
       settle: (outcome) => (outcome instanceof Error ? reject(outcome) : resolve(outcome)),
     };
@@ -143,6 +146,7 @@ export class Requester {
             properties: () => {
               if (!this.#pending.has(correlationId))
                 throw new ClosedError("The request was given up before it was sent.");
+              pending.isSent = true;
               return { ...properties, expiration: Math.max(1, Math.floor(deadline.remainingMs)) };
             },
           },
@@ -161,7 +165,7 @@ export class Requester {
             (error: unknown) => this.#unpublished(operation, error, reply),
           ),
         ]),
-        () => new RequestTimeoutError(operation, timeoutMs, "unknown"),
+        () => (pending.isSent ? new RequestTimeoutError(operation, timeoutMs, "unknown") : notSent(timeoutMs)),
       );
       return readReply(operation, message);
     } finally {
@@ -180,7 +184,7 @@ export class Requester {
 
   async close(): Promise<void> {
     clearTimeout(this.#looking);
-    this.#failAll(new ClosedError("The connection was closed before the answer came.", "unknown"));
+    this.#failAll(() => new ClosedError("The connection was closed before the answer came.", "unknown"));
     await this.#replies.stop();
     await Promise.all([...this.#publishers.values()].map((publisher) => publisher.close()));
   }
@@ -188,14 +192,7 @@ export class Requester {
   async #replyQueue(deadline: Deadline): Promise<string> {
     const queue = this.#replies.queue;
     if (queue !== undefined) return queue;
-    return deadline.race(
-      this.#replies.standing(),
-      () =>
-        new ConnectionError(
-          `Nothing was sent: there was no connection to the broker within ${deadline.timeoutMs} ms.`,
-          { retryable: true },
-        ),
-    );
+    return deadline.race(this.#replies.standing(), () => notSent(deadline.timeoutMs));
   }
 
   #publisher(exchange: string): Publisher {
@@ -249,21 +246,9 @@ export class Requester {
     pending.settle(message);
   }
 
-  #failAll(reason: Error): void {
-    const error = reason instanceof ClosedError ? reason : undefined;
-    for (const { operation, settle } of this.#pending.values()) {
-      settle(
-        error ??
-          new ConnectionError(
-            `The connection was lost while "${operation.name}" was asked: ${told(reason)}. Repeat it under the same idempotency key.`,
-            {
-              retryable: true,
-              outcome: "unknown",
-              cause: reason,
-            },
-          ),
-      );
-    }
+  /** Each gets an error of its own, whose stack shows its own caller. */
+  #failAll(toError: (operation: Operation) => Error): void {
+    for (const { operation, isSent, settle } of this.#pending.values()) if (isSent) settle(toError(operation));
   }
 
   #lookLater(delayMs = firstLookMs): void {
@@ -295,6 +280,18 @@ export class Requester {
   }
 }
 
+function notSent(timeoutMs: number): ConnectionError {
+  const why = "no connection to the broker, or it takes no more for now";
+  return new ConnectionError(`Nothing was sent within ${timeoutMs} ms: there was ${why}.`, { retryable: true });
+}
+
+function replyQueueLost(operation: Operation, reason: Error): ConnectionError {
+  return new ConnectionError(
+    `The connection was lost while "${operation.name}" was asked: ${told(reason)}. Repeat it under the same idempotency key.`,
+    { retryable: true, outcome: "unknown", cause: reason },
+  );
+}
+
 /**
  * A responder that is stopping has left its queue but still answers what it has in hand, so only what lies in the queue is abandoned:
  * as many as it holds, the newest, since a queue is first in, first out.
@@ -309,8 +306,12 @@ function abandoned(
 }
 
 function readReply<O extends Operation>(operation: O, message: Message): Output<O["response"]> {
-  if (message.properties.contentType === problemType) throw readProblem(operation, message);
-  return decode(operation.name, operation.response, {}, message);
+  if (isProblem(message)) throw readProblem(operation, message);
+  try {
+    return decode(operation.name, operation.response, {}, message);
+  } catch (error) {
+    throw unreadableReply(operation, error);
+  }
 }
 
 export class Responder<O extends Operation> {
@@ -401,27 +402,28 @@ export class Responder<O extends Operation> {
       incoming.giveBack();
       return;
     }
-    const timeLimitMs =
-      expiresAt === undefined ? this.#operation.timeoutMs : Math.min(expiresAt - performance.now(), maxTimerMs);
-    const timeLimit = setTimeout(() => abort.abort(new Error("the request's time limit has passed")), timeLimitMs);
+    const limitAt = expiresAt ?? performance.now() + this.#operation.timeoutMs;
+    const isOver = (): void => abort.abort(new Error("the request's time limit has passed"));
+    const timeLimit = setTimeout(isOver, Math.min(limitAt - performance.now(), maxTimerMs));
     try {
-      emit("request-begun", { contract, messageId, expiresInMs: expiresAt && timeLimitMs });
-      const reply = await this.#answer(incoming);
-      await this.#send(reply, replyTo, incoming, timeLimitMs);
+      const reply = await this.#answer(incoming, expiresAt);
+      await this.#send(reply, replyTo, incoming, limitAt);
     } finally {
       clearTimeout(timeLimit);
     }
   }
 
-  async #answer({ message, abort }: Incoming): Promise<Reply> {
+  async #answer({ message, abort }: Incoming, expiresAt: number | undefined): Promise<Reply> {
     const operation = this.#operation;
+    const delivery = deliveryOf(message, abort.signal);
+    const facts = { contract: operation.name, messageId: delivery.messageId };
     try {
       const request = decodeRequest(operation, message);
-      const response = await this.#handler(request, deliveryOf(message, abort.signal));
+      emit("request-begun", { ...facts, expiresInMs: expiresAt && expiresAt - performance.now() });
+      const response = await this.#handler(request, delivery);
       return { body: encode(operation.name, operation.response, response), contentType: json };
     } catch (error) {
       const isExpected = error instanceof InvalidRequest || error instanceof OperationError;
-      const facts = { contract: operation.name, messageId: deliveryOf(message, abort.signal).messageId };
       if (!isExpected)
         this.#logger.error(
           { ...facts, ...withoutValues(error) },
@@ -432,7 +434,7 @@ export class Responder<O extends Operation> {
   }
 
   /** The reply is confirmed before the request is acknowledged, so that a responder that dies hands over to the next. */
-  async #send(reply: Reply, replyTo: string, incoming: Incoming, timeLimitMs: number): Promise<void> {
+  async #send(reply: Reply, replyTo: string, incoming: Incoming, limitAt: number): Promise<void> {
     const { message } = incoming;
     const contract = this.#operation.name;
     const { correlationId } = message.properties;
@@ -441,10 +443,10 @@ export class Responder<O extends Operation> {
       ...propertiesOf(this.#operation, this.#service, messageId),
       contentType: reply.contentType,
       deliveryMode: 1,
-      ...(typeof correlationId === "string" && correlationId.length <= 255 && { correlationId }),
+      ...(typeof correlationId === "string" && Buffer.byteLength(correlationId) <= 255 && { correlationId }),
     };
     const outgoing = { messageId, routingKey: replyTo, body: reply.body, properties: () => properties };
-    for (const until = performance.now() + Math.max(timeLimitMs, minReplyMs); ; await sleep(replyPauseMs)) {
+    for (const until = Math.max(limitAt, performance.now() + minReplyMs); ; await sleep(replyPauseMs)) {
       try {
         await this.#replies.publish(outgoing, new Deadline(Math.max(1, until - performance.now())));
         break;
