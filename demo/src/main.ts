@@ -18,7 +18,9 @@ const report: Report = { ok: false, steps: [] };
 
 process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
 try {
-  await run();
+  const { promise: interrupted, reject } = Promise.withResolvers<never>();
+  ended.signal.addEventListener("abort", () => reject(ended.signal.reason));
+  await Promise.race([run(), interrupted]);
 } catch (error) {
   if (!ended.signal.aborted) {
     console.error(error instanceof Error ? error.message : error);
@@ -44,13 +46,14 @@ async function run(): Promise<void> {
   );
   const players = await startPlayers(cast);
   const stage: Stage = { broker, cast, signal: ended.signal, say };
-  for (const step of story) await play(step, stage, players);
+  for (const step of story) {
+    if (!(await play(step, stage, players))) break;
+  }
   report.ok = report.steps.length === story.length && report.steps.every(({ ok }) => ok);
   if (reportFile !== undefined) await writeFile(reportFile, `${JSON.stringify(report, undefined, 2)}\n`);
-  const failed = report.steps.filter(({ ok }) => !ok).map(({ name, reason }) => `${name}: ${reason}`);
-  console.log(report.ok ? "\nEvery step held." : `\nDid not hold: ${failed.join("; ")}`);
-  if (!report.ok) process.exitCode = 1;
-  if (!once) await goOn(cast, players);
+  if (report.ok) console.log("\nEvery step held.");
+  else process.exitCode = 1;
+  if (report.ok && !once) await goOn(cast, players);
 }
 
 function say(line: string): void {
@@ -72,7 +75,7 @@ async function startPlayers(cast: Cast): Promise<Players> {
   return { registry, scheduling, reporting, api, display };
 }
 
-async function play(step: (typeof story)[number], stage: Stage, players: Players): Promise<void> {
+async function play(step: (typeof story)[number], stage: Stage, players: Players): Promise<boolean> {
   const number = report.steps.length + 1;
   console.log(`\n${styleText("bold", `${number}. ${step.name}`)}\n  Notice: ${step.notice}.`);
   const since = performance.now();
@@ -80,19 +83,25 @@ async function play(step: (typeof story)[number], stage: Stage, players: Players
     const ms = Math.round(performance.now() - since);
     report.steps.push({ name: step.name, sent: [], received: {}, ...result, ms });
   };
+  const stepEnded = new AbortController();
+  const signal = AbortSignal.any([stage.signal, stepEnded.signal]);
   try {
-    const observed = await step.play(stage, players);
+    const observed = await step.play({ ...stage, signal }, players);
     finish({ ok: true, ...observed });
+    return true;
   } catch (error) {
     if (ended.signal.aborted) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     finish({ ok: false, reason });
-    stage.say(`DID NOT HOLD: ${reason}`);
+    console.error(`\nThis did not hold: ${reason}.`);
     if (!(error instanceof NotHeld)) console.error(error);
     for (const { name, process } of stage.cast.playing) {
       console.error(`Last lines of ${name}:`);
       process.lines.slice(-5).forEach(({ text }) => console.error(`  ${text}`));
     }
+    return false;
+  } finally {
+    stepEnded.abort(new Error("the step has ended"));
   }
 }
 
@@ -111,12 +120,11 @@ function interrupt(): void {
   console.log("\nStopping everything that was started. Once more stops at once.");
   ended.abort(new Error("interrupted"));
   process.exitCode = once ? 130 : 0;
-  // What is still being started is ended by the watchdog of local-servers
-  if (closing.length === 0) process.exit(130);
 }
 
 async function stop(): Promise<void> {
   ended.abort(new Error("ended"));
+  // What was still being started is ended by the watchdog of local-servers
   for (const close of closing.toReversed()) {
     await close().catch((error: unknown) => console.error(error));
   }

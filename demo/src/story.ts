@@ -151,7 +151,7 @@ async function catchUp({ cast, signal, say }: Stage, players: Players): Promise<
   }
   say(`${people.length} patients are added meanwhile`);
   await until(
-    "reporting counts them",
+    "reporting counts every patient",
     signal,
     async () => (await countedRegistrations(players.reporting.url, signal)) - before >= people.length,
   );
@@ -249,8 +249,8 @@ async function untilKnown(
   const booked = async (): Promise<string[]> =>
     (await appointedPatients(scheduling.url, signal)).filter((patientId) => patientIds.includes(patientId));
   const counted = async (): Promise<number> => (await countedRegistrations(reporting.url, signal)) - countedBefore;
-  await until("every patient is booked", signal, async () => new Set(await booked()).size === patientIds.length);
-  await until("every patient is counted", signal, async () => (await counted()) >= patientIds.length);
+  await until("scheduling books every patient", signal, async () => new Set(await booked()).size === patientIds.length);
+  await until("reporting counts every patient", signal, async () => (await counted()) >= patientIds.length);
   const appointments = await booked();
   const count = await counted();
   hold(
