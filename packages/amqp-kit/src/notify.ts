@@ -106,7 +106,7 @@ export class Subscriber<C extends Notification> {
   readonly #logger: Logger;
   readonly #consumer: Consumer;
   readonly #failures: FailureRoute;
-  #isBound = false;
+  #isBound: boolean | undefined;
 
   constructor(
     connections: { consuming: Connection; publishing: Connection },
@@ -148,7 +148,7 @@ export class Subscriber<C extends Notification> {
 
   /** Consuming, and bound: until the notifier's first start there is nothing to bind to. */
   get isReady(): boolean {
-    return this.#consumer.isStanding && this.#isBound;
+    return this.#consumer.isStanding && this.#isBound === true;
   }
 
   get unconfirmed(): readonly string[] {

@@ -40,3 +40,20 @@ test("SIGTERM in the middle of the work: it ends in good order, and loses and do
   const next = cleanup(await startScheduling(env));
   await expect.poll(() => patientsBooked(next)).toEqual(patients.map(({ patientId }) => patientId));
 });
+
+test("started before its notifier ever ran, it says what it waits for, and is ready when that has come", async ({
+  vhost,
+  storage,
+  cleanup,
+}) => {
+  const env = { ...storage, AMQP_URL: vhost.url };
+  const scheduling = cleanup(await startScheduling(env, { waitForReady: false }));
+  const said = () => scheduling.lines.map(({ json }) => json?.["msg"]);
+  await expect.poll(said).toContain("the notifier's exchange does not exist yet; looking again");
+  expect(said()).not.toContain("ready");
+
+  const registry = cleanup(await connectRegistry(vhost.url));
+  await expect.poll(said).toContain("ready");
+  await registry.notify(patientAdded, newPatient());
+  await expect.poll(said).toContain("appointment booked");
+});

@@ -110,7 +110,9 @@ describe.each([
   }) => {
     const env = { ...storage, AMQP_URL: vhost.url };
     const registry = cleanup(await connectRegistry(vhost.url));
-    const doomed = cleanup(await startScheduling(env, new URL("./preload/kill-after-inbox.ts", import.meta.url)));
+    const doomed = cleanup(
+      await startScheduling(env, { preload: new URL("./preload/kill-after-inbox.ts", import.meta.url) }),
+    );
     const [patient, marker] = [newPatient(), newPatient()];
     await registry.notify(patientAdded, patient);
     expect(await doomed.exited).toMatchObject({ signal: "SIGKILL" });

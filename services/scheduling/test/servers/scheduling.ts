@@ -16,6 +16,12 @@ export const queue = `${patientAdded.name}.scheduling`;
 
 type Environment = Record<string, string>;
 
+interface StartOptions {
+  /** A module that acts on the named points of a transaction */
+  preload?: URL;
+  waitForReady?: boolean;
+}
+
 /** Environment that names an empty database which outlives the process: one test object for each kind. */
 export const onPostgres = test.extend("storage", ({ database }): Environment => ({ DATABASE_URL: database.url }));
 // oxlint-disable-next-line no-empty-pattern -- vitest reads the parameters, and needs a pattern
@@ -25,15 +31,15 @@ export const onPglite = test.extend("storage", async ({}, { onCleanup }): Promis
   return { DATA_DIR: folder };
 });
 
-/** @param preload  URL of a module that acts on the named points of a transaction */
-export function startScheduling(env: Environment, preload?: URL): Promise<ServiceProcess> {
+export function startScheduling(env: Environment, options: StartOptions = {}): Promise<ServiceProcess> {
+  const { preload, waitForReady = true } = options;
   const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
   return startProcess({
     name: "scheduling",
     command: process.execPath,
     args: [...(preload === undefined ? [] : ["--import", preload.href]), main],
     env: { PORT: "0", LOG_LEVEL: "debug", ...env },
-    waitForReady: true,
+    waitForReady,
   });
 }
 
