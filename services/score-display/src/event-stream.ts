@@ -12,7 +12,7 @@ export class EventStream {
   readonly #heartbeat: NodeJS.Timeout;
   /** Before the number in an event's id: numbers begin anew with each process. */
   readonly #run = randomBytes(4).toString("hex");
-  readonly #maxClients: number;
+  #maxClients: number;
 
   constructor(scoreboard: Scoreboard, { maxClients = 1_000, heartbeatMs = 15_000 } = {}) {
     this.#scoreboard = scoreboard;
@@ -53,6 +53,7 @@ export class EventStream {
 
   close(): void {
     clearInterval(this.#heartbeat);
+    this.#maxClients = 0;
     for (const client of this.#clients) client.close();
   }
 

@@ -1,16 +1,19 @@
 import type { FastifyPluginCallback } from "fastify";
-import { HttpProblem } from "@amqp-idioms/service-kit";
+import { problem } from "@amqp-idioms/service-kit";
 import type { EventStream } from "./event-stream.ts";
 import type { Scoreboard } from "./scoreboard.ts";
 
 /** `GET /scores`, and `GET /scores/events` for those who want to hear at once. */
 export function scoresApi(scoreboard: Scoreboard, events: EventStream): FastifyPluginCallback {
   return (http, _options, done) => {
-    http.get("/scores", () => scoreboard.newest());
+    http.get("/scores", (_request, reply) => reply.header("cache-control", "no-store").send(scoreboard.newest()));
 
     // HEAD would wait for the end of a stream that has none
     http.get("/scores/events", { exposeHeadRoute: false }, (request, reply) => {
-      if (events.isFull) throw new HttpProblem(503, "too_many_clients", { headers: { "retry-after": "30" } });
+      if (events.isFull) {
+        const detail = "As many clients as there may be listen already.";
+        throw problem(503, "too_many_clients", { detail, retryable: true, headers: { "retry-after": "30" } });
+      }
       const lastEventId = request.headers["last-event-id"];
       reply.hijack();
       events.serve(reply.raw, typeof lastEventId === "string" ? lastEventId : undefined);

@@ -78,6 +78,22 @@ test("event streams end at the stop, also that of a client that reads nothing", 
   await expect.poll(() => reading.hasEnded).toBe(true);
 });
 
+test("a thousand clients may listen; one more is told to come back later", async ({ vhost, cleanup }) => {
+  const service = cleanup(await display(vhost.url));
+  const clients = await Promise.all(Array.from({ length: 1_000 }, () => EventClient.open(service.url)));
+  for (const client of clients) cleanup(client);
+  const refused = await fetch(`${service.url}/scores/events`);
+  expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "30"]);
+  expect(await refused.json()).toMatchObject({ code: "too_many_clients", retryable: true });
+  clients[0]?.[Symbol.dispose]();
+  const open = async (): Promise<number> => {
+    const client = cleanup(await EventClient.open(service.url));
+    return client.response.statusCode ?? 0;
+  };
+  await expect.poll(open).toBe(200);
+  expect(await service.stop()).toMatchObject({ code: 0 });
+});
+
 test("HEAD, which would wait for ever, is refused", async ({ vhost, cleanup }) => {
   const service = cleanup(await display(vhost.url));
   const response = await fetch(`${service.url}/scores/events`, { method: "HEAD" });
