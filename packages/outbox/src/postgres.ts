@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PostgresDialect } from "kysely";
 import { Client, type ClientConfig, Pool, types } from "pg";
@@ -83,20 +84,27 @@ class PostgresConnection implements Connection {
   readonly #client: Client;
   readonly #lost = new AbortController();
   #turn: Promise<unknown> = Promise.resolve();
+  #closed: Promise<void> | undefined;
 
   static async open(client: Client, signal?: AbortSignal): Promise<Connection> {
     const connection = new PostgresConnection(client);
     const giveUp = (): void => void connection.close();
+    signal?.throwIfAborted();
     signal?.addEventListener("abort", giveUp);
     connection.lost.addEventListener("abort", () => signal?.removeEventListener("abort", giveUp));
-    signal?.throwIfAborted();
-    await client.connect();
-    return connection;
+    try {
+      await Promise.race([client.connect(), whenAborted(connection.lost)]);
+      return connection;
+    } catch (error) {
+      // One that failed half-way, at the password for instance, would stay open
+      await connection.close();
+      throw error;
+    }
   }
 
   private constructor(client: Client) {
     this.#client = client;
-    const onLost = (): void => this.#lost.abort(new Error("The connection to PostgreSQL was lost."));
+    const onLost = (): void => this.#lost.abort(lost());
     client.on("error", onLost);
     client.on("end", onLost);
   }
@@ -126,10 +134,21 @@ class PostgresConnection implements Connection {
     await this.run(`listen ${this.#client.escapeIdentifier(channel)}`);
   }
 
-  async close(): Promise<void> {
-    await Promise.race([this.#client.end(), sleep(1_000, undefined, { ref: false })]);
-    this.#lost.abort();
+  /** On a dead link it does not wait for the server's goodbye. */
+  close(): Promise<void> {
+    this.#lost.abort(lost());
+    this.#closed ??= Promise.race([this.#client.end(), sleep(1_000, undefined, { ref: false })]);
+    return this.#closed;
   }
+}
+
+function lost(): Error {
+  return new Error("The connection to PostgreSQL was terminated.");
+}
+
+async function whenAborted(signal: AbortSignal): Promise<never> {
+  if (!signal.aborted) await once(signal, "abort");
+  throw signal.reason;
 }
 
 /**
@@ -137,6 +156,7 @@ class PostgresConnection implements Connection {
  * @throws {OpenDatabaseError} when it will not
  */
 export function whyNotYet(error: unknown, url: string): string {
+  if (error instanceof OpenDatabaseError) throw error;
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   const text = error instanceof Error ? error.message : "";
   const { host, pathname } = new URL(url);

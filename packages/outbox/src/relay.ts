@@ -93,7 +93,10 @@ class RunningRelay {
     for (let failures = 0; !this.#closing.signal.aborted;) {
       let connection: Connection | undefined;
       try {
-        connection = await this.#database.connect();
+        const opened = await this.#database.connect();
+        connection = opened;
+        // A statement on a dead link would wait longer
+        this.#outOfTime.signal.addEventListener("abort", () => void opened.close());
         await this.#prepare(connection);
         failures = 0;
         await this.#work(connection);
