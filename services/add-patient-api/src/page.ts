@@ -6,15 +6,15 @@ const contentSecurityPolicy =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 const files = [
-  { path: "/", file: "index.html", type: "text/html; charset=utf-8" },
-  { path: "/page.js", file: "page.js", type: "text/javascript; charset=utf-8" },
-  { path: "/page.css", file: "page.css", type: "text/css; charset=utf-8" },
+  { path: "/", url: new URL("page/index.html", import.meta.url), type: "text/html; charset=utf-8" },
+  { path: "/page.js", url: new URL("page/page.js", import.meta.url), type: "text/javascript; charset=utf-8" },
+  { path: "/page.css", url: new URL("page/page.css", import.meta.url), type: "text/css; charset=utf-8" },
 ];
 
 /** A page to try the API by hand. */
 export const tryItPage: FastifyPluginAsync = async (http) => {
-  for (const { path, file, type } of files) {
-    const content = await readFile(new URL(`page/${file}`, import.meta.url));
+  for (const { path, url, type } of files) {
+    const content = await readFile(url);
     http.get(path, { schema: { hide: true } }, async (_request, reply) =>
       reply
         .headers({

@@ -1,0 +1,28 @@
+import type { Database } from "@amqp-idioms/outbox";
+import type { Logger } from "@amqp-idioms/service-kit";
+import { deleteExpiredKeys } from "./patient-store.ts";
+import type { RegistryTables } from "./patient-store.ts";
+
+const everyMs = 60 * 60_000;
+
+/** Deletes expired idempotency keys now and every hour. What fails is logged, and tried again the next hour. */
+export function forgetExpiredKeys(database: Database<RegistryTables>, logger: Logger): AsyncDisposable {
+  const forget = async (): Promise<void> => {
+    try {
+      const count = await deleteExpiredKeys(database.kysely);
+      if (count > 0) logger.info({ count }, "expired idempotency keys deleted");
+    } catch {
+      logger.warn({}, "expired idempotency keys could not be deleted");
+    }
+  };
+  let running = forget();
+  const timer = setInterval(() => {
+    running = forget();
+  }, everyMs).unref();
+  return {
+    async [Symbol.asyncDispose]() {
+      clearInterval(timer);
+      await running;
+    },
+  };
+}

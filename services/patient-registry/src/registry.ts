@@ -1,0 +1,36 @@
+import { randomUUID } from "node:crypto";
+import { PatientAdded, patientAdded } from "@amqp-idioms/contracts";
+import { addToOutbox } from "@amqp-idioms/outbox";
+import type { Database } from "@amqp-idioms/outbox";
+import { findKey, findPatient, insertPatient, takeKey } from "./patient-store.ts";
+import type { RegistryTables } from "./patient-store.ts";
+import { newPatient, personHash } from "./patients.ts";
+import type { Patient, Person } from "./patients.ts";
+
+/**
+ * Patient, key and outgoing notification in one transaction: all of it happened, or nothing.
+ * @param key  under one key it happens once, and each repeat gets the first one's patient; without one each call is its own
+ * @returns undefined when the key was used before, for another person
+ */
+export async function registerPatient(
+  database: Database<RegistryTables>,
+  person: Person,
+  key: string | undefined,
+): Promise<Patient | undefined> {
+  const patient = newPatient(person, randomUUID(), new Date());
+  return database.transaction(async (tx) => {
+    const use = { personHash: personHash(person), patientId: patient.patientId };
+    if (key !== undefined && !(await takeKey(tx, { key, ...use }))) {
+      const first = await findKey(tx, key);
+      return first.personHash === use.personHash ? findPatient(tx, first.patientId) : undefined;
+    }
+    await insertPatient(tx, patient);
+    await addToOutbox(tx, { topic: patientAdded.name, key: patient.patientId, message: toMessage(patient) });
+    return patient;
+  });
+}
+
+/** As others see it. */
+export function toMessage(patient: Patient): PatientAdded {
+  return { ...patient, registeredAt: patient.registeredAt.toISOString() };
+}

@@ -1,0 +1,71 @@
+import { openDatabase } from "@amqp-idioms/outbox";
+import type { Database } from "@amqp-idioms/outbox";
+import { test as base } from "@amqp-idioms/local-servers/vitest";
+import { sql } from "kysely";
+import { describe, expect } from "vitest";
+import { deleteExpiredKeys } from "../../src/patient-store.ts";
+import type { RegistryTables } from "../../src/patient-store.ts";
+import { registerPatient } from "../../src/registry.ts";
+import { person } from "./running.ts";
+
+const silent = { debug() {}, info() {}, warn() {} };
+const options = {
+  logger: silent,
+  schema: "patient-registry",
+  migrations: new URL("../../migrations/", import.meta.url),
+};
+
+const onPostgres = base.extend("registry", async ({ database, cleanup }) =>
+  cleanup(await openDatabase<RegistryTables>({ url: database.url }, options)),
+);
+const inMemory = base.extend("registry", async ({ cleanup }) =>
+  cleanup(await openDatabase<RegistryTables>({ dataDir: "memory://" }, options)),
+);
+
+describe.for([
+  ["PostgreSQL", onPostgres],
+  ["the embedded database", inMemory],
+] as const)("on %s", ([, test]) => {
+  test("a key is kept for 24 hours", async ({ registry }) => {
+    const first = await registerPatient(registry, person, "key-1");
+    await age(registry, "23 hours 59 minutes");
+    expect(await registerPatient(registry, person, "key-1")).toEqual(first);
+    expect(await registerPatient(registry, { ...person, given: "Zelda" }, "key-1")).toBeUndefined();
+  });
+
+  test("a key that has expired is a new one, also for another person, for 24 hours again", async ({ registry }) => {
+    const first = await registerPatient(registry, person, "key-1");
+    await age(registry, "24 hours");
+    const second = await registerPatient(registry, { ...person, given: "Zelda" }, "key-1");
+    expect(second?.patientId).not.toBe(first?.patientId);
+    expect(await registerPatient(registry, { ...person, given: "Zelda" }, "key-1")).toEqual(second);
+    expect(await registerPatient(registry, person, "key-1")).toBeUndefined();
+  });
+
+  test("expired keys are deleted, the others and all patients stay", async ({ registry }) => {
+    await registerPatient(registry, person, "old");
+    await age(registry, "26 hours");
+    await registerPatient(registry, person, "new");
+    expect(await deleteExpiredKeys(registry.kysely)).toBe(1);
+    expect(await registry.kysely.selectFrom("idempotency_key").select("key").execute()).toEqual([{ key: "new" }]);
+    expect(await registry.kysely.selectFrom("patient").select("patient_id").execute()).toHaveLength(2);
+  });
+
+  test("what fails in the middle leaves nothing: no patient, no key, no notification", async ({ registry }) => {
+    // The patient's own statement fails, after the key was taken
+    const impossible = { ...person, birthDate: "no date" };
+    await expect(registerPatient(registry, impossible, "key-1")).rejects.toThrow(/date/);
+    const patient = await registerPatient(registry, person, "key-1");
+    expect(await registry.kysely.selectFrom("patient").select("patient_id").execute()).toEqual([
+      { patient_id: patient?.patientId },
+    ]);
+  });
+});
+
+/** As if that much time had passed. */
+async function age(registry: Database<RegistryTables>, interval: string): Promise<void> {
+  await registry.kysely
+    .updateTable("idempotency_key")
+    .set({ expires_at: sql<Date>`expires_at - ${interval}::interval` })
+    .execute();
+}
