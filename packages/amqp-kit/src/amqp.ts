@@ -225,8 +225,9 @@ class Session {
     await first.opened({ failFast: true });
 
     for (const contract of broadcasts) {
-      this.#senders.set(contract, new Sender(this.#publishing, contract, this.#service, this.#logger));
-      await this.#declare(() => declareBroadcastExchange(first, contract));
+      const sender = new Sender(this.#publishing, contract, this.#service, this.#logger);
+      this.#senders.set(contract, sender);
+      await this.#declare(() => sender.declare());
     }
     for (const contract of notifies) {
       const notifier = new Notifier(

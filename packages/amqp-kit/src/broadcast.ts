@@ -3,12 +3,12 @@ import type { Channel, Connection } from "./connection.ts";
 import { codeOf } from "./connection.ts";
 import { Consumer } from "./consumer.ts";
 import type { Broadcast, Input, Output } from "./contract.ts";
-import { MessageTooLargeError } from "./errors.ts";
+import { MessageTooLargeError, TopologyError } from "./errors.ts";
 import { decode, deliveryOf, encode, messageIdOf, propertiesOf } from "./message.ts";
 import type { Delivery } from "./message.ts";
 import { Drops, told, withoutValues } from "./telemetry.ts";
 import type { DropReason, Logger } from "./telemetry.ts";
-import { declareBroadcastExchange, declareListener, restoreListener } from "./topology.ts";
+import { bindListener, declareBroadcastExchange, declareListener, holdBroadcastExchange } from "./topology.ts";
 
 /** Idiom 1, broadcast: whoever listens now gets it. At most once, and a sender never waits for a listener. */
 
@@ -27,6 +27,7 @@ export class Sender {
   readonly #connection: Connection;
   readonly #broadcast: Broadcast;
   readonly #service: string;
+  readonly #logger: Logger;
   readonly #drops: Drops;
   #channel: Channel | undefined;
   #waiting: Waiting[] = [];
@@ -34,15 +35,47 @@ export class Sender {
   #sending: Promise<void> | undefined;
   /** How many messages no declare has vouched for yet: what a vanished exchange may have swallowed. */
   #unproven = 0;
+  #declaring: Promise<void> | undefined;
+  #isDeclared = false;
+  /** The queue that holds the exchange while this sender is connected. */
+  #holding: string | undefined;
   #isClosing = false;
 
   constructor(connection: Connection, broadcast: Broadcast, service: string, logger: Logger) {
     this.#connection = connection;
+    this.#logger = logger;
     this.#broadcast = broadcast;
     this.#service = service;
     this.#drops = new Drops(broadcast.name, logger);
-    connection.on("lost", () => this.#dropWaiting("disconnected"));
+    connection.on("lost", () => {
+      this.#dropWaiting("disconnected");
+      this.#isDeclared = false;
+      this.#holding = undefined;
+    });
+    connection.on("open", () => void this.declare().catch((error: unknown) => this.#tellOf(error)));
     connection.on("blocked", () => this.#dropWaiting("blocked"));
+  }
+
+  /** The sender's part: the exchange, which then stands as long as this connection does. */
+  async declare(): Promise<void> {
+    this.#declaring ??= this.#declare().finally(() => (this.#declaring = undefined));
+    await this.#declaring;
+  }
+
+  async #declare(): Promise<void> {
+    await declareBroadcastExchange(this.#connection, this.#broadcast);
+    this.#isDeclared = true;
+    try {
+      this.#holding = await holdBroadcastExchange(this.#connection, this.#broadcast, this.#holding);
+    } catch (error) {
+      // Without the permission it works all the same: the exchange then goes with its last listener, and comes with the next message.
+      if (!(error instanceof TopologyError)) throw error;
+      this.#tellOf(error);
+    }
+  }
+
+  #tellOf(error: unknown): void {
+    if (!this.#isClosing) this.#logger.warn({ contract: this.#broadcast.name }, told(error));
   }
 
   /** Resolves once the message is written, or dropped because it cannot be. */
@@ -68,15 +101,16 @@ export class Sender {
   }
 
   /**
-   * Declares the exchange, then writes all that waits: an auto-delete exchange goes with its last listener, and a publish to one that is
-   * gone closes the channel and loses what was written behind it. The next declare answers only after all before it was accepted,
-   * so a burst is either proven or known to be doubtful, and nothing is ever sent twice.
+   * Looks for the exchange, then writes all that waits: a publish to one that is gone closes the channel and loses what was written
+   * behind it. The next look is answered only after all before it was accepted, so a burst is either proven or known to be doubtful,
+   * and nothing is ever sent twice.
    */
   async #sendWaiting(): Promise<void> {
     while (this.#waiting.length > 0) {
       const stale = setInterval(() => this.#dropWaiting("stalled"), staleMs);
       try {
-        const channel = await this.#declared();
+        if (!this.#isDeclared) await this.declare();
+        const channel = await this.#checked();
         const burst = this.#waiting;
         this.#waiting = [];
         this.#waitingBytes = 0;
@@ -89,8 +123,9 @@ export class Sender {
         if (!isWritable)
           await Promise.race([new Promise((resolve) => channel.raw.once("drain", resolve)), channel.lost]);
       } catch (error) {
-        // The exchange went between declare and publish, and took the channel along: what waits goes on the next one.
-        if (codeOf(error) !== 404) this.#dropWaiting("disconnected");
+        // The exchange was gone, and took the channel along: what waits goes on the next one.
+        if (codeOf(error) === 404) this.#isDeclared = false;
+        else this.#dropWaiting("disconnected");
       } finally {
         clearInterval(stale);
       }
@@ -99,16 +134,15 @@ export class Sender {
     this.#sending = undefined;
   }
 
-  async #declared(): Promise<Channel> {
+  async #checked(): Promise<Channel> {
     if (this.#channel?.isOpen !== true) this.#channel = await this.#open();
     const channel = this.#channel;
-    await channel.raw.assertExchange(this.#broadcast.name, "fanout", { durable: false, autoDelete: true });
+    await channel.raw.checkExchange(this.#broadcast.name);
     this.#unproven = 0;
     return channel;
   }
 
   async #open(): Promise<Channel> {
-    await declareBroadcastExchange(this.#connection, this.#broadcast);
     const channel = await this.#connection.channel();
     void channel.lost.then((reason) => {
       // An orderly close is answered only after all that was written.
@@ -156,7 +190,7 @@ export class Listener<C extends Broadcast> {
       name: contract.name,
       prefetch: undefined,
       setUp: () => declareListener(connection, contract, maxBuffered),
-      refresh: (queue) => restoreListener(connection, contract, queue),
+      refresh: (queue) => bindListener(connection, contract, queue),
       onMessage: ({ message }) => this.#take(message),
       logger,
     });

@@ -13,6 +13,7 @@ import { told } from "./telemetry.ts";
 
 /** A request queue that nobody consumes goes after this long. */
 const requestQueueExpiresMs = 60_000;
+const bindAttempts = 5;
 const listenerQueueBytes = 16 * 1024 * 1024;
 
 export async function declareBroadcastExchange(connection: Connection, { name }: Broadcast): Promise<void> {
@@ -21,30 +22,62 @@ export async function declareBroadcastExchange(connection: Connection, { name }:
   );
 }
 
+/**
+ * Binds a queue that keeps nothing, so that the exchange stands as long as its sender is connected instead of going with its last
+ * listener. When one listener leaves while another comes, RabbitMQ 4.3 may bind the newcomer to an exchange that it is just deleting
+ * (measured on 4.3.6, in one such moment of five): it then routes nothing, and whoever declares it loses the connection, with 541.
+ * @param holding  the queue that did so before, if it still stands
+ * @returns the queue that does
+ */
+export async function holdBroadcastExchange(
+  connection: Connection,
+  { name }: Broadcast,
+  holding: string | undefined,
+): Promise<string> {
+  const hold = async (channel: Channel): Promise<string> => {
+    const options = { exclusive: true, durable: false, arguments: { "x-max-length": 0 } };
+    const queue = holding ?? (await channel.assertQueue("", options)).queue;
+    await channel.bindQueue(queue, name, "");
+    return queue;
+  };
+  return declare(connection, `a queue that holds exchange "${name}"`, "exclusive, x-max-length 0", hold);
+}
+
 /** @returns the name of a new, bound queue of one listener's own */
 export async function declareListener(
   connection: Connection,
   broadcast: Broadcast,
   maxBuffered: number,
 ): Promise<string> {
-  const { name } = broadcast;
-  await declareBroadcastExchange(connection, broadcast);
-  return declare(connection, "a listener's queue", "exclusive, auto-delete", async (channel) => {
-    const { queue } = await channel.assertQueue("", {
-      exclusive: true,
-      durable: false,
-      autoDelete: true,
-      arguments: { "x-max-length": maxBuffered, "x-max-length-bytes": listenerQueueBytes },
-    });
-    await channel.bindQueue(queue, name, "");
-    return queue;
+  const queue = await declare(connection, "a listener's queue", "exclusive, auto-delete", async (channel) => {
+    const limits = { "x-max-length": maxBuffered, "x-max-length-bytes": listenerQueueBytes };
+    const options = { exclusive: true, durable: false, autoDelete: true, arguments: limits };
+    return (await channel.assertQueue("", options)).queue;
   });
+  try {
+    await bindListener(connection, broadcast, queue);
+    return queue;
+  } catch (error) {
+    // Without a consumer it would stay as long as the connection does.
+    await connection.withChannel((channel) => channel.deleteQueue(queue)).catch(() => undefined);
+    throw error;
+  }
 }
 
-/** Binds the queue again to an exchange that may have come anew. @throws when the queue is gone */
-export async function restoreListener(connection: Connection, broadcast: Broadcast, queue: string): Promise<void> {
-  await declareBroadcastExchange(connection, broadcast);
-  await bind(connection, broadcast.name, queue, "");
+/** Binds the queue, again if need be, to an exchange that may have come anew. @throws when the queue is gone */
+export async function bindListener(connection: Connection, broadcast: Broadcast, queue: string): Promise<void> {
+  const { name } = broadcast;
+  for (let attempt = 1; ; attempt++) {
+    await declareBroadcastExchange(connection, broadcast);
+    try {
+      await bind(connection, name, queue, "");
+      // The exchange may have gone with its last listener before it was bound, or even while it was.
+      await connection.withChannel((channel) => channel.checkExchange(name));
+      return;
+    } catch (error) {
+      if (codeOf(error) !== 404 || attempt === bindAttempts) throw error;
+    }
+  }
 }
 
 export function subscriptionQueue({ name }: Notification, service: string): string {
@@ -220,6 +253,13 @@ function topologyError(error: unknown, what: string, flags: string): TopologyErr
         error,
       );
     case 541:
+      if (what.startsWith("exchange")) {
+        return new TopologyError(
+          `Cannot declare ${what} (${flags}): the broker fails over it. RabbitMQ 4.3 may have damaged it, when its last listener left ` +
+            `while another came; only a new virtual host helps then. Its own log says more.`,
+          error,
+        );
+      }
       return new TopologyError(
         `Cannot declare ${what} (${flags}): the broker refuses this kind of queue. From RabbitMQ 4.3 a shared transient queue needs ` +
           `deprecated_features.permit.transient_nonexcl_queues = true; a durable one needs nothing (requestQueue: "durable").`,

@@ -12,11 +12,15 @@ export async function bareSender(url: string, exchange: string) {
     await channel.assertExchange(exchange, "fanout", transient);
     channel.publish(exchange, "", Buffer.from(body), { contentType: "application/json", ...properties });
   }
+  /** What else a stranger may do. */
+  async function deleteExchange(): Promise<void> {
+    await channel.deleteExchange(exchange);
+  }
   async function close(): Promise<void> {
     await channel.close();
     await connection.close();
   }
-  return { send, [Symbol.asyncDispose]: close };
+  return { send, deleteExchange, [Symbol.asyncDispose]: close };
 }
 
 export async function bareListener(url: string, exchange: string, onMessage: (message: ConsumeMessage) => void) {
