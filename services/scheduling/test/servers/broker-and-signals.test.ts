@@ -31,7 +31,7 @@ test("SIGTERM in the middle of the work: it ends in good order, and loses and do
   const patients = Array.from({ length: 50 }, () => newPatient());
   for (const patient of patients) await registry.notify(patientAdded, patient);
 
-  const stopped = await startScheduling(env).then(cleanup);
+  const stopped = cleanup(await startScheduling(env));
   await expect.poll(() => stopped.lines.some(({ json }) => json?.["msg"] === "appointment booked")).toBe(true);
   const { code, ms } = await stopped.stop();
   expect(code).toBe(0);
@@ -49,11 +49,21 @@ test("started before its notifier ever ran, it says what it waits for, and is re
   const env = { ...storage, AMQP_URL: vhost.url };
   const scheduling = cleanup(await startScheduling(env, { waitForReady: false }));
   const said = () => scheduling.lines.map(({ json }) => json?.["msg"]);
-  await expect.poll(said).toContain("the notifier's exchange does not exist yet; looking again");
+  await expect.poll(said, { timeout: 60_000 }).toContain("the notifier's exchange does not exist yet; looking again");
   expect(said()).not.toContain("ready");
 
   const registry = cleanup(await connectRegistry(vhost.url));
   await expect.poll(said).toContain("ready");
   await registry.notify(patientAdded, newPatient());
   await expect.poll(said).toContain("appointment booked");
+});
+
+test("a second process on the same embedded database is refused", async ({ vhost, storage, cleanup }) => {
+  const env = { ...storage, AMQP_URL: vhost.url };
+  cleanup(await connectRegistry(vhost.url));
+  cleanup(await startScheduling(env));
+  const second = cleanup(await startScheduling(env, { waitForReady: false }));
+  expect(await second.exited).toMatchObject({ code: 1 });
+  const codes = second.lines.map(({ json }) => json?.["err"]);
+  expect(codes).toContainEqual(expect.objectContaining({ code: "DATABASE_FOLDER_IN_USE" }));
 });

@@ -62,3 +62,23 @@ test("a notification whose last attempt meets no database is set aside, unharmed
   proxy.accept();
   expect(await appointments(scheduling)).toEqual([]);
 });
+
+test("while the link to the database is dead it is not ready, still stops in time, and the next run books", async ({
+  vhost,
+  database,
+  cleanup,
+}) => {
+  const proxy = cleanup(await startProxy(database.url));
+  const registry = cleanup(await connectRegistry(vhost.url));
+  const scheduling = cleanup(await startScheduling({ DATABASE_URL: proxy.url, AMQP_URL: vhost.url }));
+  proxy.freeze();
+  const patient = newPatient();
+  await registry.notify(patientAdded, patient);
+  await expect.poll(async () => (await fetch(`${scheduling.url}/readyz`)).status).toBe(503);
+  const { code, ms } = await scheduling.stop();
+  expect(code).toBe(0);
+  expect(ms).toBeLessThan(8_000);
+
+  const next = cleanup(await startScheduling({ DATABASE_URL: database.url, AMQP_URL: vhost.url }));
+  await expect.poll(() => patientsBooked(next)).toEqual([patient.patientId]);
+});
