@@ -28,8 +28,8 @@ export async function createLogger(
     serializers: { err: describeError },
     redact: { paths: [...secret, ...secret.map((key) => `*.${key}`)], censor: "[redacted]" },
   };
-  // pino itself lives on when nobody reads its stdout any more
-  if (!process.stdout.isTTY) return pino(options);
+  // At once, so that no line is lost at the exit. pino lives on when nobody reads its stdout any more
+  if (!process.stdout.isTTY) return pino(options, pino.destination({ fd: 1, sync: true }));
   // Not in a thread, so that no line is lost at the exit
   const { prettyFactory } = await import("pino-pretty");
   const readable = prettyFactory({ ignore: "pid,hostname,service", translateTime: "HH:MM:ss" });

@@ -62,6 +62,7 @@ export async function runService<S extends Declared>(
   const owned = new Owned(logger);
   const stopped = new AbortController();
   let starting: Promise<unknown> = Promise.resolve();
+  let isStarting = true;
 
   const stop = stopGracefully({
     logger,
@@ -74,7 +75,7 @@ export async function runService<S extends Declared>(
       owned.add("HTTP", () => door.close(stopTimeoutMs * 0.4));
       const closing = owned.close();
       // The start that is under way ends by the signal, or because what it uses is closed
-      owned.add("start", () => starting);
+      if (isStarting) owned.add("start", () => starting);
       await closing;
     },
   });
@@ -94,9 +95,15 @@ export async function runService<S extends Declared>(
     const { isReady = () => true, finished } = (await start(service)) ?? {};
     await door.open();
     health.started(isReady);
+    const end = new AbortController();
+    void finished?.catch(() => {}).then(() => end.abort());
+    let status = await health.status();
+    while (status === "not ready" && !end.signal.aborted) {
+      await sleep(50, undefined, { signal: stopped.signal });
+      status = await health.status();
+    }
+    if (status === "ready") logger.info({ port: listeningOn }, "ready");
     if (finished !== undefined) void endAfter(finished);
-    while ((await health.status()) === "not ready") await sleep(50, undefined, { signal: stopped.signal });
-    if (!stopped.signal.aborted) logger.info({ port: listeningOn }, "ready");
   };
 
   const endAfter = async (finished: Promise<unknown>): Promise<void> => {
@@ -117,6 +124,7 @@ export async function runService<S extends Declared>(
 
   starting = run().catch((error: unknown) => fail(inWords(error, host, settings.port), "the start failed"));
   await starting;
+  isStarting = false;
 }
 
 async function settingsOrExit<S extends Declared>(name: string, declared: S): Promise<Settings<S>> {

@@ -1,0 +1,32 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { startProcess } from "@amqp-idioms/local-servers";
+import { expect, onTestFinished, test } from "vitest";
+
+const check = fileURLToPath(new URL("../../node-version.mjs", import.meta.url));
+
+/** A Node.js that says of itself that it is an older one. */
+async function start(version: string) {
+  const folder = await mkdtemp(join(tmpdir(), "node-version-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const pretend = join(folder, "pretend.mjs");
+  await writeFile(pretend, `Object.defineProperty(process.versions, "node", { value: "${version}" });`);
+  const args = ["--import", pretend, "--import", check, "--eval", "console.log('it runs')"];
+  return startProcess({ command: process.execPath, args });
+}
+
+test("a Node.js older than the project's says so in one sentence, and stops", async () => {
+  await using old = await start("20.20.2");
+  expect(await old.exited).toMatchObject({ code: 1 });
+  expect(old.lines[0]?.text).toMatch(/^This needs Node\.js 24 or newer, and this is v/);
+  expect(JSON.stringify(old.lines)).not.toContain("it runs");
+});
+
+test("the project's own Node.js, and a newer one, run", async () => {
+  for (const version of ["24.0.0", "26.1.0"]) {
+    await using node = await start(version);
+    expect(await node.exited).toMatchObject({ code: 0 });
+  }
+});

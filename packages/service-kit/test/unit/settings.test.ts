@@ -1,0 +1,85 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
+import {
+  databaseSettings,
+  readSettings,
+  secretVariable,
+  serviceSettings,
+  timeZoneSetting,
+} from "../../src/settings.ts";
+import { z } from "zod";
+
+const folder = mkdtempSync(join(tmpdir(), "settings-"));
+afterEach(() => rmSync(join(folder, "secret"), { force: true }));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function file(content: string): string {
+  const path = join(folder, "secret");
+  writeFileSync(path, content);
+  return path;
+}
+
+function database(env: Record<string, string>) {
+  return readSettings(databaseSettings("scheduling"), env).database;
+}
+
+describe("settings", () => {
+  test("have defaults, and an empty variable counts as unset", () => {
+    expect(readSettings(serviceSettings(3002), { PORT: "", HOST: "  " })).toEqual({
+      amqpUrls: ["amqp://127.0.0.1:5672"],
+      host: "127.0.0.1",
+      port: 3002,
+      logLevel: "info",
+      stopTimeoutMs: 8_000,
+    });
+  });
+
+  test("of several URLs are split where one begins, not in a password", () => {
+    const { amqpUrls } = readSettings(serviceSettings(0), { AMQP_URL: "amqp://a:b,c@one, amqps://two" });
+    expect(amqpUrls).toEqual(["amqp://a:b,c@one", "amqps://two"]);
+  });
+
+  test.for([
+    ["PORT", "65536"],
+    ["PORT", "-1"],
+    ["PORT", "80.5"],
+    ["PORT", "0x10"],
+    ["STOP_TIMEOUT_MS", "0"],
+    ["LOG_LEVEL", "loud"],
+    ["AMQP_URL", "amqp://one,http://two"],
+    ["AMQP_URL", "amqp://one,"],
+  ])("refuse %s=%s", ([name = "", value]) => {
+    expect(() => readSettings(serviceSettings(0), { [name]: value })).toThrow(`${name} must be`);
+  });
+
+  test("of a time zone must name one", () => {
+    expect(readSettings(timeZoneSetting, { TIME_ZONE: "Asia/Tokyo" })).toEqual({ timeZone: "Asia/Tokyo" });
+    expect(() => readSettings(timeZoneSetting, { TIME_ZONE: "Tokyo Time" })).toThrow("like Europe/London");
+  });
+
+  test("of a database are a URL, else the service's folder in DATA_DIR, else one under the service", () => {
+    const url = "postgres://u:p@host/db";
+    expect(database({ DATABASE_URL: url, DATA_DIR: "/data" })).toEqual({ url });
+    expect(database({ DATA_DIR: "/data" })).toEqual({ dataDir: "/data/scheduling" });
+    expect(database({ DATA_DIR: "memory://" })).toEqual({ dataDir: "memory://" });
+    expect(database({})).toEqual({ dataDir: expect.stringMatching(/\/\.data$/) });
+  });
+});
+
+describe("a secret", () => {
+  const declared = { secret: secretVariable("SECRET", z.string({ error: "must be set" })) };
+
+  test("may be in a file, whose last line end does not count", () => {
+    expect(readSettings(declared, { SECRET_FILE: file("from the file\n") })).toEqual({ secret: "from the file" });
+  });
+
+  test("is a fault when variable and file are both set, when the file is empty, and when it cannot be read", () => {
+    const both = { SECRET: "hidden", SECRET_FILE: file("hidden") };
+    expect(() => readSettings(declared, both)).toThrow("SECRET and SECRET_FILE are both set: unset one of them");
+    expect(() => readSettings(declared, { SECRET_FILE: file("\n") })).toThrow("that is empty");
+    expect(() => readSettings(declared, { SECRET_FILE: "/nowhere" })).toThrow("/nowhere cannot (ENOENT)");
+    expect(() => readSettings(declared, {})).toThrow("SECRET must be set");
+  });
+});
