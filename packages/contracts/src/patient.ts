@@ -8,7 +8,7 @@ const name = z
   .max(200)
   .regex(/^[^\p{Cc}\p{Cs}]*$/u, "must not contain control characters");
 /** PostgreSQL has no year 0. */
-const date = z.iso.date().regex(/^(?!0000)/, "must be of the year 0001 or later");
+const date = z.iso.date().refine((day) => !day.startsWith("0000"), "must be of the year 0001 or later");
 
 /** What the registry keeps, and what others learn of it. `birthDate` is null when unknown. */
 export const Patient = z

@@ -6,7 +6,10 @@ import type { RegistryTables } from "./patient-store.ts";
 const everyMs = 60 * 60_000;
 
 /** Deletes expired idempotency keys now and every hour. What fails is logged, and tried again the next hour. */
-export function forgetExpiredKeys(database: Database<RegistryTables>, logger: Logger): AsyncDisposable {
+export function forgetExpiredKeys(
+  database: Database<RegistryTables>,
+  logger: Pick<Logger, "info" | "warn">,
+): AsyncDisposable {
   const forget = async (): Promise<void> => {
     try {
       const count = await deleteExpiredKeys(database.kysely);

@@ -3,6 +3,7 @@ import type { Database } from "@amqp-idioms/outbox";
 import { test as base } from "@amqp-idioms/local-servers/vitest";
 import { sql } from "kysely";
 import { describe, expect } from "vitest";
+import { forgetExpiredKeys } from "../../src/expired-keys.ts";
 import { deleteExpiredKeys } from "../../src/patient-store.ts";
 import type { RegistryTables } from "../../src/patient-store.ts";
 import { registerPatient } from "../../src/registry.ts";
@@ -49,6 +50,13 @@ describe.for([
     expect(await deleteExpiredKeys(registry.kysely)).toBe(1);
     expect(await registry.kysely.selectFrom("idempotency_key").select("key").execute()).toEqual([{ key: "new" }]);
     expect(await registry.kysely.selectFrom("patient").select("patient_id").execute()).toHaveLength(2);
+  });
+
+  test("a registry that starts deletes what has expired", async ({ registry, cleanup }) => {
+    await registerPatient(registry, person, "old");
+    await age(registry, "26 hours");
+    cleanup(forgetExpiredKeys(registry, silent));
+    await expect.poll(() => registry.kysely.selectFrom("idempotency_key").select("key").execute()).toEqual([]);
   });
 
   test("what fails in the middle leaves nothing: no patient, no key, no notification", async ({ registry }) => {

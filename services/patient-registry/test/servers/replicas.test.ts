@@ -1,8 +1,24 @@
+import { openDatabase } from "@amqp-idioms/outbox";
 import { expect } from "vitest";
+import type { RegistryTables } from "../../src/patient-store.ts";
 import { onPostgres as test, openOthers, person } from "./running.ts";
+
+/** By the database itself: each row went with one notification, in one transaction. */
+async function countPatients(url: string): Promise<number> {
+  await using database = await openDatabase<RegistryTables>(
+    { url },
+    {
+      schema: "patient-registry",
+      migrations: new URL("../../migrations/", import.meta.url),
+      logger: { debug() {}, info() {}, warn() {} },
+    },
+  );
+  return (await database.kysely.selectFrom("patient").select("patient_id").execute()).length;
+}
 
 test("two replicas asked at once under one key, twenty times, register one patient and notify of it once", async ({
   vhost,
+  database,
   stored,
   startRegistry,
   cleanup,
@@ -11,11 +27,13 @@ test("two replicas asked at once under one key, twenty times, register one patie
   const others = cleanup(await openOthers(vhost.url));
   const answers = await Promise.all(Array.from({ length: 20 }, () => others.add(person, "key-1")));
   expect(new Set(answers.map(({ patientId }) => patientId)).size).toBe(1);
+  expect(await countPatients(database.url)).toBe(1);
   expect((await others.heardBeforeMarker()).map(({ patient }) => patient)).toEqual([answers[0]]);
 });
 
 test("of twenty different persons under one key, one is registered and all others are refused", async ({
   vhost,
+  database,
   stored,
   startRegistry,
   cleanup,
@@ -28,11 +46,13 @@ test("of twenty different persons under one key, one is registered and all other
   const refused = answers.flatMap((answer) => (answer.status === "rejected" ? [answer.reason] : []));
   expect(registered).toHaveLength(1);
   expect(refused.map(({ error }) => error)).toEqual(Array.from({ length: 19 }, () => "idempotency_key_reused"));
+  expect(await countPatients(database.url)).toBe(1);
   expect((await others.heardBeforeMarker()).map(({ patient }) => patient)).toEqual(registered);
 });
 
 test("a hundred patients through two replicas, one of them killed on the way: each is there and notified, under one message id", async ({
   vhost,
+  database,
   stored,
   startRegistry,
   cleanup,
@@ -45,6 +65,7 @@ test("a hundred patients through two replicas, one of them killed on the way: ea
   const answers = await Promise.all(asked);
 
   expect(new Set(answers.map(({ patientId }) => patientId)).size).toBe(100);
+  expect(await countPatients(database.url)).toBe(100);
   const ids = (): Set<string> => new Set(others.heard.map(({ patient }) => patient.patientId));
   await expect.poll(() => answers.filter(({ patientId }) => !ids().has(patientId))).toEqual([]);
   const messageIds = new Map(others.heard.map(({ patient, messageId }) => [patient.patientId, messageId]));
@@ -53,6 +74,7 @@ test("a hundred patients through two replicas, one of them killed on the way: ea
 
 test("stopped while it is asked, it answers what it has begun and the other replica the rest", async ({
   vhost,
+  database,
   stored,
   startRegistry,
   cleanup,
@@ -63,6 +85,7 @@ test("stopped while it is asked, it answers what it has begun and the other repl
   await Promise.race(asked);
   expect(await stopping.stop()).toMatchObject({ code: 0, signal: null });
   const answers = await Promise.all(asked);
+  expect(await countPatients(database.url)).toBe(100);
   // Without a key nothing recognises a repeat: had one been executed twice, there would be 101 notifications
   const heard = (await others.heardBeforeMarker()).map(({ patient }) => patient.patientId);
   expect(heard.toSorted()).toEqual(answers.map(({ patientId }) => patientId).toSorted());

@@ -1,0 +1,28 @@
+import { startProxy } from "@amqp-idioms/local-servers";
+import { expect } from "vitest";
+import { onPostgres as test, openOthers, person } from "./running.ts";
+
+test("the database is away: requests fail in a way that may be repeated, and under the same key happen once when it is back", async ({
+  vhost,
+  database,
+  startRegistry,
+  cleanup,
+}) => {
+  const proxy = cleanup(await startProxy(database.url));
+  const registry = await startRegistry({ DATABASE_URL: proxy.url });
+  const others = cleanup(await openOthers(vhost.url));
+  const before = await others.add(person, "key-1");
+
+  proxy.refuse();
+  proxy.cut();
+  await expect(others.add(person, "key-2")).rejects.toMatchObject({ remoteCode: "internal_error", retryable: true });
+  await expect.poll(async () => (await fetch(`${registry.url}/readyz`)).status).toBe(503);
+  expect((await fetch(`${registry.url}/livez`)).status).toBe(200);
+
+  proxy.accept();
+  await expect.poll(async () => (await fetch(`${registry.url}/readyz`)).status).toBe(200);
+  const patient = await others.add(person, "key-2");
+  await expect(others.add(person, "key-2")).resolves.toEqual(patient);
+  await expect(others.get(before.patientId)).resolves.toEqual(before);
+  await expect.poll(() => others.heard.map((one) => one.patient)).toEqual([before, patient]);
+});
