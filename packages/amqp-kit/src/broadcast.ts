@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Message, Options } from "amqplib";
 import type { Channel, Connection } from "./connection.ts";
 import { codeOf } from "./connection.ts";
@@ -81,10 +82,10 @@ export class Sender {
   /** Resolves once the message is written, or dropped because it cannot be. */
   async send<C extends Broadcast>(contract: C, message: Input<C["message"]>): Promise<void> {
     const body = encode(contract.name, contract.message, message);
-    if (!this.#connection.isOpen) return this.#drops.count("disconnected");
-    if (this.#connection.isBlocked) return this.#drops.count("blocked");
+    if (!this.#connection.isOpen) return this.#drop("disconnected");
+    if (this.#connection.isBlocked) return this.#drop("blocked");
     if (this.#waiting.length >= maxWaiting || this.#waitingBytes + body.length > maxWaitingBytes)
-      return this.#drops.count("buffer-full");
+      return this.#drop("buffer-full");
     const { promise, resolve } = Promise.withResolvers<void>();
     const properties = { ...propertiesOf(contract, this.#service, messageIdOf(undefined)), deliveryMode: 1 };
     this.#waiting.push({ body, properties, settled: resolve });
@@ -151,6 +152,12 @@ export class Sender {
       this.#unproven = 0;
     });
     return channel;
+  }
+
+  /** Gives the event loop its turn: whoever does nothing but send would keep the connection from coming back. */
+  async #drop(reason: DropReason): Promise<void> {
+    this.#drops.count(reason);
+    await nextTurn();
   }
 
   #dropWaiting(reason: DropReason): void {

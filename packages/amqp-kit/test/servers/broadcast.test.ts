@@ -383,6 +383,18 @@ describe("broadcast, from a sender", () => {
     await expect.poll(() => heard).toEqual([1, 102]);
   });
 
+  test("a sender that does nothing but send while it is disconnected does not keep itself from coming back", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const market = cleanup(await connect(proxy.url, { system, service: "market" }));
+    proxy.cut();
+    await expect.poll(() => market.isReady).toBe(false);
+    while (!market.isReady) await market.broadcast(prices, lamp(1));
+    expect(market.isReady).toBe(true);
+  });
+
   test("a link that stands still holds a sender up for no more than a second or two, and the drops are counted", async ({
     vhost,
     cleanup,
