@@ -43,6 +43,14 @@ describe.for([
     expect(await registerPatient(registry, person, "key-1")).toBeUndefined();
   });
 
+  test("without a key each call is a patient of its own", async ({ registry }) => {
+    const patients = [
+      await registerPatient(registry, person, undefined),
+      await registerPatient(registry, person, undefined),
+    ];
+    expect(new Set(patients.map((patient) => patient?.patientId)).size).toBe(2);
+  });
+
   test("expired keys are deleted, the others and all patients stay", async ({ registry }) => {
     await registerPatient(registry, person, "old");
     await age(registry, "26 hours");

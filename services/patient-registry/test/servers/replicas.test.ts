@@ -3,6 +3,8 @@ import { expect } from "vitest";
 import type { RegistryTables } from "../../src/patient-store.ts";
 import { onPostgres as test, openOthers, person } from "./running.ts";
 
+const killAt = `--import=${import.meta.resolve("./processes/kill-at.ts")}`;
+
 /** By the database itself: each row went with one notification, in one transaction. */
 async function countPatients(url: string): Promise<number> {
   await using database = await openDatabase<RegistryTables>(
@@ -70,6 +72,22 @@ test("a hundred patients through two replicas, one of them killed on the way: ea
   await expect.poll(() => answers.filter(({ patientId }) => !ids().has(patientId))).toEqual([]);
   const messageIds = new Map(others.heard.map(({ patient, messageId }) => [patient.patientId, messageId]));
   expect(others.heard.filter(({ patient, messageId }) => messageIds.get(patient.patientId) !== messageId)).toEqual([]);
+});
+
+test("without a key the message id serves: a request whose responder is killed after its commit is not executed twice", async ({
+  vhost,
+  database,
+  stored,
+  startRegistry,
+  cleanup,
+}) => {
+  const doomed = await startRegistry({ ...stored, NODE_OPTIONS: killAt, KILL_AT: "outbox:committed" });
+  await startRegistry(stored);
+  const others = cleanup(await openOthers(vhost.url));
+  const answers = [await others.add(person)];
+  while (doomed.isRunning) answers.push(await others.add(person));
+  expect(new Set(answers.map(({ patientId }) => patientId)).size).toBe(answers.length);
+  expect(await countPatients(database.url)).toBe(answers.length);
 });
 
 test("stopped while it is asked, it answers what it has begun and the other replica the rest", async ({
