@@ -1,0 +1,20 @@
+/** The whole shop in a process of its own. A line on stdin closes it; what is left of it then it tells, and ends by itself. */
+import { once } from "node:events";
+import { setImmediate } from "node:timers/promises";
+import { Shop } from "../shop.ts";
+
+const warnings: string[] = [];
+process.on("warning", ({ name, message }) => warnings.push(`${name}: ${message}`));
+
+const shop = await Shop.open(process.env["AMQP_URL"] ?? "");
+shop.work();
+console.log(JSON.stringify({ msg: "ready" }));
+await once(process.stdin, "data");
+process.stdin.destroy();
+const unconfirmed = await shop.close();
+const left = (): string[] => process.getActiveResourcesInfo().filter((name) => name !== "PipeWrap");
+// A socket that was closed this very moment is gone some turns later
+for (let turns = 0; left().length > 0 && turns < 1_000; turns++) await setImmediate();
+const { confirmed, answers, heard, missing } = shop;
+const used = { confirmed: confirmed.length, answers, heard: heard.length };
+console.log(JSON.stringify({ msg: "closed", left: left(), warnings, unconfirmed, used, missing: missing.length }));

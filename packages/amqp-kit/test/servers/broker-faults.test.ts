@@ -1,0 +1,76 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { createVirtualHost } from "@amqp-idioms/local-servers";
+import type { RabbitMq } from "@amqp-idioms/local-servers";
+import { test } from "@amqp-idioms/local-servers/vitest";
+import { describe, expect } from "vitest";
+import { countDrops, recordingLogger } from "../recording.ts";
+import { Shop } from "../shop.ts";
+import { expectToRecover, expectToStand } from "../shop-recovery.ts";
+
+/** How long the broker is away in the faults that end by themselves. */
+const awayMs = 3_000;
+
+const faults: Record<string, (broker: RabbitMq) => Promise<unknown>> = {
+  "the broker restarted": (broker) => broker.restart(),
+  "the broker killed with -9 and started": async (broker) => {
+    await broker.kill();
+    await broker.start();
+  },
+  "the broker frozen for a while": async (broker) => {
+    await broker.freeze();
+    await sleep(awayMs);
+    await broker.thaw();
+  },
+  "the broker's memory alarm raised and cleared": async (broker) => {
+    using drops = countDrops("prices");
+    await broker.raiseMemoryAlarm();
+    await expect.poll(() => drops.byReason()["blocked"]).toBeGreaterThan(10);
+    await sleep(awayMs);
+    await broker.clearMemoryAlarm();
+  },
+};
+
+describe("with all six verbs in use", () => {
+  for (const [name, inflict] of Object.entries(faults)) {
+    const promise = `${name}: afterwards every verb works again by itself, and nothing confirmed is lost`;
+    test(promise, { timeout: 180_000 }, async ({ ownBroker, cleanup }) => {
+      const vhost = await createVirtualHost(ownBroker);
+      const shop = cleanup(await Shop.open(vhost.url));
+      shop.work();
+      await expectToStand(vhost);
+      await inflict(ownBroker);
+      await expectToRecover(shop, vhost);
+    });
+  }
+});
+
+test("a blocking broker (its memory alarm): notify rejects at its time limit, consumers go on, and the log says when it began and ended", async ({
+  ownBroker,
+  cleanup,
+}) => {
+  const vhost = await createVirtualHost(ownBroker);
+  const logger = recordingLogger();
+  const said = (): string[] => logger.lines.map(({ message }) => message);
+  const shop = cleanup(await Shop.open(vhost.url, logger));
+  await shop.notify();
+  await ownBroker.raiseMemoryAlarm();
+  const since = performance.now();
+  await expect(shop.notify()).rejects.toMatchObject({
+    code: "AMQP_KIT_PUBLISH",
+    reason: "timeout",
+    outcome: "unknown",
+    retryable: true,
+  });
+  expect(performance.now() - since).toBeLessThan(4_000);
+  expect(said()).toContain("the broker takes no messages for now (its memory or disk alarm)");
+  await vhost.management.publish(vhost.name, {
+    exchange: "",
+    routingKey: "order.placed.billing",
+    body: JSON.stringify({ orderId: "by hand", article: "lamp", pieces: 1 }),
+    properties: { content_type: "application/json" },
+  });
+  await expect.poll(() => shop.billed.has("by hand")).toBe(true);
+  await ownBroker.clearMemoryAlarm();
+  await shop.notify();
+  await expect.poll(said).toContain("the broker takes messages again");
+});
