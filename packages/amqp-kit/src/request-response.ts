@@ -426,7 +426,7 @@ export class Responder<O extends Operation> {
       const isExpected = error instanceof InvalidRequest || error instanceof OperationError;
       if (!isExpected)
         this.#logger.error(
-          { ...facts, ...withoutValues(error) },
+          { ...facts, ...withoutValues(error), ...(error instanceof InvalidMessageError && { issues: error.issues }) },
           "the handler failed; the requester gets a plain failure",
         );
       return { body: problemFor(operation, error), contentType: problemType };
