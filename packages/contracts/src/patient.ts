@@ -8,7 +8,9 @@ const name = z
   .max(200)
   .regex(/^[^\p{Cc}\p{Cs}]*$/u, "must not contain control characters");
 /** PostgreSQL has no year 0. */
-const date = z.iso.date().refine((day) => !day.startsWith("0000"), "must be of the year 0001 or later");
+const notYear0 = (text: string): boolean => !text.startsWith("0000");
+const date = z.iso.date().refine(notYear0, "must be of the year 0001 or later");
+const instant = z.iso.datetime().refine(notYear0, "must be of the year 0001 or later");
 
 /** What the registry keeps, and what others learn of it. `birthDate` is null when unknown. */
 export const Patient = z
@@ -17,7 +19,7 @@ export const Patient = z
     given: name,
     surname: name,
     birthDate: date.nullable(),
-    registeredAt: z.iso.datetime(),
+    registeredAt: instant,
   })
   .meta({ id: "Patient" });
 export type Patient = z.output<typeof Patient>;

@@ -67,6 +67,7 @@ test.each<[string, z.ZodType, unknown]>([
   ["birthDate", Patient, { ...patient, birthDate: "2025-02-29" }],
   ["birthDate", Patient, { ...patient, birthDate: undefined }],
   ["registeredAt", Patient, { ...patient, registeredAt: "today" }],
+  ["registeredAt", Patient, { ...patient, registeredAt: "0000-12-31T23:59:59Z" }],
   ["given", Patient, { ...patient, given: "A\u0000da" }],
   ["birthDate", Patient, { ...patient, birthDate: "0000-01-01" }],
   ["surname", NewPatient, { given: "Ada", surname: "Love\nlace" }],
