@@ -27,9 +27,9 @@ export class Shop implements AsyncDisposable {
   #isWorking = false;
   #last = 0;
 
-  static async open(url: string, logger?: Logger): Promise<Shop> {
+  static async open(url: string, options: { logger?: Logger; closeTimeoutMs?: number } = {}): Promise<Shop> {
     const join = <N extends keyof System>(service: N): Promise<Amqp<System[N]>> =>
-      connect(url, { system, service, ...(logger && { logger }) });
+      connect(url, { system, service, ...options });
     const [market, board, till, billing, shipping, warehouse] = await Promise.all([
       join("market"),
       join("board"),

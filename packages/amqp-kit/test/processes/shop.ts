@@ -13,8 +13,8 @@ await once(process.stdin, "data");
 process.stdin.destroy();
 const unconfirmed = await shop.close();
 const left = (): string[] => process.getActiveResourcesInfo().filter((name) => name !== "PipeWrap");
-// A socket that was closed this very moment is gone some turns later
-for (let turns = 0; left().length > 0 && turns < 1_000; turns++) await setImmediate();
+// A socket that was closed, or a short pause that began, this very moment is over soon
+for (const since = performance.now(); left().length > 0 && performance.now() - since < 300;) await setImmediate();
 const { confirmed, answers, heard, missing } = shop;
 const used = { confirmed: confirmed.length, answers, heard: heard.length };
 console.log(JSON.stringify({ msg: "closed", left: left(), warnings, unconfirmed, used, missing: missing.length }));

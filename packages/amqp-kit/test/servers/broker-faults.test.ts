@@ -51,7 +51,7 @@ test("a blocking broker (its memory alarm): notify rejects at its time limit, co
   const vhost = await createVirtualHost(ownBroker);
   const logger = recordingLogger();
   const said = (): string[] => logger.lines.map(({ message }) => message);
-  const shop = cleanup(await Shop.open(vhost.url, logger));
+  const shop = cleanup(await Shop.open(vhost.url, { logger }));
   await shop.notify();
   await ownBroker.raiseMemoryAlarm();
   const since = performance.now();

@@ -1,0 +1,310 @@
+import { join } from "node:path";
+import { amqpMethods, createVirtualHost, startProcess, startProxy } from "@amqp-idioms/local-servers";
+import { test } from "@amqp-idioms/local-servers/vitest";
+import { describe, expect } from "vitest";
+import { AmqpKitError, ClosedError, connect, defineSystem, notification } from "../../src/index.ts";
+import { Order, orderPlaced, prices, quote, system } from "../contracts.ts";
+import { countDrops, recordingLogger } from "../recording.ts";
+import { Shop } from "../shop.ts";
+
+const orderBilled = notification("order.billed", { message: Order });
+const office = defineSystem({
+  till: { notifies: [orderPlaced] },
+  billing: { subscribes: [orderPlaced], notifies: [orderBilled] },
+  ledger: { subscribes: [orderBilled] },
+});
+
+const closeTimeoutMs = 1_000;
+/** A timer on a busy machine, and closing itself */
+const slackMs = 400;
+
+const order = (orderId: string): Order => ({ orderId, article: "lamp", pieces: 1 });
+const ids = (prefix: string): string[] => Array.from({ length: 100 }, (_, index) => `${prefix}${index}`);
+
+describe("close, while 100 handlers are at work and 100 notifications are unconfirmed,", () => {
+  test("lets them finish, acknowledges, and loses or doubles nothing", async ({ vhost, cleanup }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const till = cleanup(await connect(vhost.url, { system: office, service: "till" }));
+    const billing = cleanup(await connect(proxy.url, { system: office, service: "billing" }));
+    const { promise: gate, resolve: openGate } = Promise.withResolvers<void>();
+    const begun: string[] = [];
+    const handler = async ({ orderId }: Order): Promise<void> => {
+      begun.push(orderId);
+      await gate;
+      await billing.notify(orderBilled, order(`handled ${orderId}`));
+    };
+    await billing.subscribe(orderPlaced, handler, { concurrency: 100 });
+    // Twice as many as it takes at a time: the others stay for the next process
+    await Promise.all([...ids("a"), ...ids("b")].map((orderId) => till.notify(orderPlaced, order(orderId))));
+    await expect.poll(() => begun.length).toBe(100);
+    let held = 0;
+    proxy.filter((frame, direction) => {
+      if (direction === "to-server" || frame.method !== amqpMethods.basicAck) return "pass";
+      held++;
+      return "hold";
+    });
+    const notified = ids("c").map((orderId) => billing.notify(orderBilled, order(orderId)));
+    await expect.poll(() => held).toBeGreaterThan(0);
+
+    const closing = billing.close();
+    let isClosed = false;
+    void closing.then(() => (isClosed = true));
+    openGate();
+    await expect
+      .poll(() => vhost.management.queue(vhost.name, "order.billed.ledger").then((queue) => queue?.messages))
+      .toBe(200);
+    expect(isClosed).toBe(false);
+    proxy.filter(undefined);
+    proxy.release();
+    expect(await closing).toEqual([]);
+    await Promise.all(notified);
+
+    expect(begun.length).toBe(100);
+    const billed: string[] = [];
+    const ledger = cleanup(await connect(vhost.url, { system: office, service: "ledger" }));
+    await ledger.subscribe(orderBilled, ({ orderId }) => billed.push(orderId));
+    await expect.poll(() => billed.length).toBe(200);
+    expect(billed.toSorted()).toEqual([...ids("c"), ...begun.map((orderId) => `handled ${orderId}`)].toSorted());
+    const rest: { orderId: string }[] = [];
+    const next = cleanup(await connect(vhost.url, { system: office, service: "billing" }));
+    await next.subscribe(orderPlaced, (placed) => rest.push(placed), { concurrency: 100 });
+    await till.notify(orderPlaced, order("marker"));
+    await expect.poll(() => rest.at(-1)?.orderId).toBe("marker");
+    expect([...begun, ...rest.map(({ orderId }) => orderId)].toSorted()).toEqual(
+      [...ids("a"), ...ids("b"), "marker"].toSorted(),
+    );
+  });
+
+  test("ends at its time limit, tells the handlers, and leaves what was not done to the next process", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const till = cleanup(await connect(vhost.url, { system: office, service: "till" }));
+    const logger = recordingLogger();
+    const billing = cleanup(await connect(proxy.url, { system: office, service: "billing", closeTimeoutMs, logger }));
+    const { promise: never } = Promise.withResolvers<void>();
+    const told: unknown[] = [];
+    const begun: string[] = [];
+    await billing.subscribe(
+      orderPlaced,
+      async ({ orderId }, { signal }) => {
+        begun.push(orderId);
+        signal.addEventListener("abort", () => told.push(signal.reason));
+        if (!/[02468]$/.test(orderId)) await never;
+      },
+      { concurrency: 100 },
+    );
+    await Promise.all(ids("a").map((orderId) => till.notify(orderPlaced, order(orderId))));
+    await expect.poll(() => new Set(begun).size).toBe(100);
+    proxy.filter((frame, direction) =>
+      direction === "to-client" && frame.method === amqpMethods.basicAck ? "hold" : "pass",
+    );
+    const sent = ids("c").map((messageId) => billing.notify(orderBilled, order(messageId), { messageId }));
+    const outcomes = Promise.allSettled(sent);
+
+    const since = performance.now();
+    const unconfirmed = await billing.close();
+    expect(performance.now() - since).toBeGreaterThan(closeTimeoutMs / 2 - 1);
+    expect(performance.now() - since).toBeLessThan(closeTimeoutMs + slackMs);
+    expect(unconfirmed.toSorted()).toEqual(ids("c").toSorted());
+    expect(logger.lines).toContainEqual({
+      level: "warn",
+      facts: { unconfirmed },
+      message: "closed before the broker had confirmed these messages",
+    });
+    for (const outcome of await outcomes) {
+      expect(outcome).toMatchObject({ status: "rejected", reason: { code: "AMQP_KIT_PUBLISH", outcome: "unknown" } });
+    }
+    expect(told.length).toBe(50);
+    for (const reason of told) expect(reason).toBeInstanceOf(ClosedError);
+
+    const again: string[] = [];
+    const next = cleanup(await connect(vhost.url, { system: office, service: "billing" }));
+    await next.subscribe(orderPlaced, ({ orderId }) => again.push(orderId));
+    await till.notify(orderPlaced, order("marker"));
+    await expect.poll(() => again.length).toBe(51);
+    expect(again.toSorted()).toEqual([...ids("a").filter((id) => !/[02468]$/.test(id)), "marker"].toSorted());
+  });
+});
+
+test("20,000 broadcasts, then close: all are written", async ({ vhost, cleanup }) => {
+  const board = cleanup(await connect(vhost.url, { system, service: "board" }));
+  const heard: number[] = [];
+  await board.listen(prices, ({ cents }) => heard.push(cents), { maxBuffered: 20_000 });
+  const market = cleanup(await connect(vhost.url, { system, service: "market" }));
+  using drops = countDrops("prices");
+  for (let thousand = 0; thousand < 20; thousand++) {
+    const said = Array.from({ length: 1_000 }, (_, index) =>
+      market.broadcast(prices, { article: "lamp", cents: thousand * 1_000 + index }),
+    );
+    // The last ones are still on their way when it closes
+    if (thousand < 19) await Promise.all(said);
+  }
+  expect(await market.close()).toEqual([]);
+  expect(drops.byReason()).toEqual({});
+  await expect.poll(() => heard.length).toBe(20_000);
+  expect(heard).toEqual(Array.from({ length: 20_000 }, (_, index) => index));
+});
+
+describe("close ends in time, with all six verbs in use,", () => {
+  test("on a frozen link, and reports what was not confirmed", async ({ vhost, cleanup }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const shop = cleanup(await Shop.open(proxy.url, { closeTimeoutMs }));
+    await Promise.all([shop.broadcast(), shop.notify(), shop.request()]);
+    proxy.freeze();
+    const { unconfirmed, outcomes, ms } = await closeInTime(shop);
+    expect(ms).toBeLessThan(closeTimeoutMs + slackMs);
+    expect(unconfirmed.length).toBe(2);
+    expectTyped(outcomes);
+    // A proxy that forwards nothing does not look, either
+    proxy.thaw();
+    await expect.poll(() => proxy.connections).toBe(0);
+  });
+
+  test.for(["refused", "silent"] as const)(
+    "while it reconnects, each attempt being %s, and reports what was not sent",
+    async (how, { vhost, cleanup }) => {
+      const proxy = cleanup(await startProxy(vhost.url));
+      const shop = cleanup(await Shop.open(proxy.url, { closeTimeoutMs }));
+      await Promise.all([shop.broadcast(), shop.notify(), shop.request()]);
+      if (how === "refused") proxy.refuse();
+      const { accepted } = proxy;
+      proxy.cut();
+      if (how === "silent") {
+        proxy.freeze();
+        await expect.poll(() => proxy.accepted).toBeGreaterThan(accepted);
+      }
+      await expect.poll(() => Object.values(shop.sessions).some(({ isReady }) => isReady)).toBe(false);
+      const { unconfirmed, outcomes, ms } = await closeInTime(shop);
+      expect(ms).toBeLessThan(closeTimeoutMs + slackMs);
+      expect(unconfirmed.length).toBe(2);
+      expectTyped(outcomes);
+      proxy.thaw();
+      await expect.poll(() => proxy.connections).toBe(0);
+    },
+  );
+
+  test("while it reconnects: at once, when nothing is under way", async ({ vhost, cleanup }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const shop = cleanup(await Shop.open(proxy.url));
+    proxy.refuse();
+    proxy.cut();
+    await expect.poll(() => Object.values(shop.sessions).some(({ isReady }) => isReady)).toBe(false);
+    const since = performance.now();
+    expect(await shop.close()).toEqual([]);
+    expect(performance.now() - since).toBeLessThan(slackMs);
+  });
+
+  test("while the broker is blocked, and reports what was not confirmed", async ({ ownBroker, cleanup }) => {
+    const vhost = await createVirtualHost(ownBroker);
+    const shop = cleanup(await Shop.open(vhost.url, { closeTimeoutMs }));
+    await Promise.all([shop.broadcast(), shop.notify(), shop.request()]);
+    await ownBroker.raiseMemoryAlarm();
+    const { unconfirmed, outcomes, ms } = await closeInTime(shop);
+    expect(ms).toBeLessThan(closeTimeoutMs + slackMs);
+    expect(unconfirmed.length).toBe(2);
+    expectTyped(outcomes);
+  });
+
+  test("while consumers are being set up", async ({ vhost, cleanup }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const billing = cleanup(await connect(proxy.url, { system, service: "billing", closeTimeoutMs }));
+    const board = cleanup(await connect(proxy.url, { system, service: "board", closeTimeoutMs }));
+    const warehouse = cleanup(await connect(proxy.url, { system, service: "warehouse", closeTimeoutMs }));
+    proxy.freeze("to-client");
+    const starting = Promise.allSettled([
+      billing.subscribe(orderPlaced, () => undefined),
+      board.listen(prices, () => undefined),
+      warehouse.respond(quote, () => ({ article: "lamp", cents: 1 })),
+    ]);
+    const since = performance.now();
+    await Promise.all([billing.close(), board.close(), warehouse.close()]);
+    for (const outcome of await starting)
+      expect(outcome).toMatchObject({ status: "rejected", reason: { code: "AMQP_KIT_CLOSED" } });
+    expect(performance.now() - since).toBeLessThan(closeTimeoutMs + slackMs);
+  });
+});
+
+test("closing twice is fine, and so is `await using` after it; every verb then says that it was closed", async ({
+  vhost,
+}) => {
+  const shop = await Shop.open(vhost.url);
+  const { market, board, till, billing, warehouse } = shop.sessions;
+  const [first, second] = await Promise.all([till.close(), till.close()]);
+  expect(first).toEqual([]);
+  expect(second).toBe(first);
+  await shop.close();
+  for (const session of Object.values(shop.sessions)) {
+    await session[Symbol.asyncDispose]();
+    expect(session.isReady).toBe(false);
+  }
+  const calls = [
+    market.broadcast(prices, { article: "lamp", cents: 1 }),
+    board.listen(prices, () => undefined),
+    till.notify(orderPlaced, order("1")),
+    billing.subscribe(orderPlaced, () => undefined),
+    till.request(quote, { article: "lamp", pieces: 1 }),
+    warehouse.respond(quote, () => ({ article: "lamp", cents: 1 })),
+  ];
+  for (const call of calls) await expect(call).rejects.toThrow(ClosedError);
+});
+
+describe("a process", () => {
+  const processes = join(import.meta.dirname, "../processes");
+
+  test("that closes exits by itself, and what it said has arrived", async ({ vhost, cleanup }) => {
+    const board = cleanup(await connect(vhost.url, { system, service: "board" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const heard: number[] = [];
+    const billed: string[] = [];
+    await board.listen(prices, ({ cents }) => heard.push(cents));
+    await billing.subscribe(orderPlaced, ({ orderId }) => billed.push(orderId));
+    const main = join(processes, "one-message.ts");
+    const process = cleanup(await startProcess({ main, env: { AMQP_URL: vhost.url }, waitForReady: false }));
+    expect(await process.exited).toMatchObject({ code: 0 });
+    expect(process.lines.map(({ text }) => text)).toEqual(['{"msg":"closed"}']);
+    await expect.poll(() => [heard, billed]).toEqual([[1], ["1"]]);
+  });
+
+  test.for(["frozen", "refusing"] as const)(
+    "that closes exits by itself, also when the broker is %s",
+    async (how, { vhost, cleanup }) => {
+      const proxy = cleanup(await startProxy(vhost.url));
+      const main = join(processes, "shop.ts");
+      const process = cleanup(await startProcess({ main, env: { AMQP_URL: proxy.url } }));
+      await expect.poll(() => vhost.management.consumers(vhost.name).then(({ length }) => length)).toBe(5);
+      if (how === "frozen") {
+        proxy.freeze();
+      } else {
+        proxy.refuse();
+        proxy.cut();
+      }
+      const since = performance.now();
+      process.write("close\n");
+      expect(await process.exited).toMatchObject({ code: 0 });
+      // The calls under way have 3 s, then close has its 5 s
+      expect(performance.now() - since).toBeLessThan(10_000);
+      const closed = process.lines.find(({ json }) => json?.["msg"] === "closed")?.json;
+      expect(closed).toMatchObject({ left: [], warnings: [] });
+      expect(process.lines.filter(({ stream }) => stream === "stderr")).toEqual([]);
+    },
+  );
+});
+
+/** @returns how each call of the shop's that was under way has ended */
+async function closeInTime(
+  shop: Shop,
+): Promise<{ unconfirmed: string[]; outcomes: PromiseSettledResult<unknown>[]; ms: number }> {
+  const underWay = Promise.allSettled([shop.broadcast(), shop.notify(), shop.notify(), shop.request()]);
+  const since = performance.now();
+  const unconfirmed = await shop.close();
+  const outcomes = await underWay;
+  return { unconfirmed, outcomes, ms: performance.now() - since };
+}
+
+function expectTyped(outcomes: PromiseSettledResult<unknown>[]): void {
+  const reasons = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
+  expect(reasons.length).toBe(3);
+  for (const reason of reasons) expect(reason).toBeInstanceOf(AmqpKitError);
+}
