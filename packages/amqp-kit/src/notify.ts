@@ -192,7 +192,7 @@ export class Subscriber<C extends Notification> {
         await this.#setAside(incoming, error);
       } else {
         await this.#failures.retry(incoming, delayMs);
-        emit("retried", { contract, messageId, attempt, delayMs });
+        if (!abort.signal.aborted) emit("retried", { contract, messageId, attempt, delayMs });
       }
     }
   }

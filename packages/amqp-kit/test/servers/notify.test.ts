@@ -521,7 +521,7 @@ describe("notify, from a notifier", () => {
     cleanup,
   }) => {
     const proxy = cleanup(await startProxy(vhost.url));
-    const till = cleanup(await connect(proxy.url, { system, service: "till" }));
+    const till = cleanup(await connect(proxy.url, { system, service: "till", closeTimeoutMs: 500 }));
     await till.notify(orderPlaced, order(1));
     proxy.filter(({ method }) => (method === amqpMethods.basicAck ? "drop" : "pass"));
     const notifying = till.notify(orderPlaced, order(2), { messageId: "the second", timeoutMs: 300 });
