@@ -5,7 +5,7 @@ import { codeOf } from "./connection.ts";
 import { Consumer } from "./consumer.ts";
 import type { Broadcast, Input, Output } from "./contract.ts";
 import { MessageTooLargeError, TopologyError } from "./errors.ts";
-import { decode, deliveryOf, encode, messageIdOf, propertiesOf } from "./message.ts";
+import { decode, deliveryOf, encode, maxBodyBytes, messageIdOf, propertiesOf } from "./message.ts";
 import type { Delivery } from "./message.ts";
 import { Drops, told, withoutValues } from "./telemetry.ts";
 import type { DropReason, Logger } from "./telemetry.ts";
@@ -231,8 +231,12 @@ export class Listener<C extends Broadcast> {
 
   #take(message: Message): void {
     if (this.#isStopping) return;
+    // One that is refused anyway pushes no good one out of the buffer.
+    const bytes = message.content.length;
+    if (bytes > maxBodyBytes)
+      return this.#refuse(new MessageTooLargeError(this.#contract.name, "body", bytes, maxBodyBytes));
     this.#buffer.push(message);
-    this.#bufferedBytes += message.content.length;
+    this.#bufferedBytes += bytes;
     while (
       this.#buffer.length > this.#maxBuffered ||
       (this.#bufferedBytes > maxWaitingBytes && this.#buffer.length > 1)
@@ -241,6 +245,11 @@ export class Listener<C extends Broadcast> {
       this.#drops.count("buffer-full");
     }
     this.#handling ??= Promise.resolve().then(() => this.#handleBuffered());
+  }
+
+  #refuse(error: unknown): void {
+    this.#drops.count(error instanceof MessageTooLargeError ? "message-too-large" : "invalid-message");
+    this.#logger.debug({ contract: this.#contract.name }, told(error));
   }
 
   #next(): Message | undefined {
@@ -256,8 +265,7 @@ export class Listener<C extends Broadcast> {
       try {
         update = decode(this.#contract.name, this.#contract.message, this.#contract.decoders, message);
       } catch (error) {
-        this.#drops.count(error instanceof MessageTooLargeError ? "message-too-large" : "invalid-message");
-        this.#logger.debug({ contract: this.#contract.name }, told(error));
+        this.#refuse(error);
         continue;
       }
       try {
