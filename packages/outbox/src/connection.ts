@@ -17,8 +17,8 @@ export interface Connection {
 
 export interface Engine {
   readonly dialect: Dialect;
-  /** @throws Error when there is nobody to connect to */
-  connect(): Promise<Connection>;
+  /** @param signal  closes it, whatever it is at @throws Error when there is nobody to connect to */
+  connect(signal?: AbortSignal): Promise<Connection>;
   /** Answers within a second, and never throws. */
   isReachable(): Promise<boolean>;
   close(): Promise<void>;

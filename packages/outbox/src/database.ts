@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Kysely, type Transaction } from "kysely";
 import type { Connection, Engine } from "./connection.ts";
 import { EmbeddedEngine } from "./embedded.ts";
+import { OpenDatabaseError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import { migrate } from "./migrate.ts";
 import { PostgresEngine, whyNotYet } from "./postgres.ts";
@@ -33,6 +34,7 @@ export async function openDatabase<Tables>(
   if (!/^[a-z][a-z0-9_-]{0,49}$/.test(schema)) throw new TypeError(`"${schema}" cannot be the name of a schema.`);
   signal?.throwIfAborted();
   if ("url" in location) {
+    if (!URL.canParse(location.url)) throw new OpenDatabaseError("DATABASE_REFUSED", "DATABASE_URL is not a URL.");
     const postgres = new PostgresEngine(location.url, schema);
     try {
       await withPatience(location.url, { logger, signal }, async () => {
@@ -104,9 +106,13 @@ export class Database<Tables> implements AsyncDisposable {
     return this.#engine.isReachable();
   }
 
-  /** A connection beside Kysely's, for LISTEN and for locks that live as long as it does. @throws Error when it cannot be had */
-  connect(): Promise<Connection> {
-    return this.#engine.connect();
+  /**
+   * A connection beside Kysely's, for LISTEN and for locks that live as long as it does.
+   * @param signal  closes it, whatever it is at
+   * @throws Error when it cannot be had
+   */
+  connect(signal?: AbortSignal): Promise<Connection> {
+    return this.#engine.connect(signal);
   }
 
   /** Waits for transactions that are open, two seconds at most. */

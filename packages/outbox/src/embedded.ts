@@ -70,7 +70,7 @@ class EmbeddedConnection implements Connection {
   readonly isShared = true;
   readonly #pglite: PGlite;
   readonly #lost = new AbortController();
-  readonly #stops: (() => Promise<void>)[] = [];
+  readonly #stops: (() => Promise<unknown>)[] = [];
 
   constructor(pglite: PGlite) {
     this.#pglite = pglite;
@@ -90,7 +90,15 @@ class EmbeddedConnection implements Connection {
   }
 
   async listen(channel: string, onNotification: () => void): Promise<void> {
-    this.#stops.push(await this.#pglite.listen(`"${channel}"`, onNotification));
+    // PGlite's own unlisten forgets to quote the name
+    const stop = this.#pglite.onNotification((name) => {
+      if (name === channel) onNotification();
+    });
+    this.#stops.push(async () => {
+      stop();
+      await this.#pglite.exec(`unlisten "${channel}"`);
+    });
+    await this.#pglite.exec(`listen "${channel}"`);
   }
 
   async close(): Promise<void> {

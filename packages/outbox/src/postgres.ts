@@ -32,9 +32,8 @@ export class PostgresEngine implements Engine {
     this.dialect = new PostgresDialect({ pool: this.#pool });
   }
 
-  async connect(): Promise<Connection> {
-    const client = new Client({ ...this.#config, query_timeout: 15_000 });
-    return PostgresConnection.open(client);
+  async connect(signal?: AbortSignal): Promise<Connection> {
+    return PostgresConnection.open(new Client({ ...this.#config, query_timeout: 15_000 }), signal);
   }
 
   /** For what may take its time: no statement is given up. */

@@ -65,7 +65,10 @@ class RunningRelay {
   readonly #options: Required<RelayOptions>;
   readonly #closing = new AbortController();
   readonly #outOfTime = new AbortController();
+  /** Keys that are locked by this relay */
   readonly #busy = new Map<string, Promise<void>>();
+  /** Those of them that nothing is done with any more */
+  readonly #done: string[] = [];
   readonly #resting = new Map<string, Rest>();
   readonly #running: Promise<void>;
   #alarm = Promise.withResolvers<void>();
@@ -79,7 +82,9 @@ class RunningRelay {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#wake();
-    const tooLate = setTimeout(() => this.#outOfTime.abort(), this.#options.closeTimeoutMs);
+    // With nothing in hand there is nothing to wait for, least of all on a dead link
+    const patienceMs = this.#busy.size === 0 ? 0 : this.#options.closeTimeoutMs;
+    const tooLate = setTimeout(() => this.#outOfTime.abort(), patienceMs);
     await this.#running;
     clearTimeout(tooLate);
   }
@@ -93,10 +98,7 @@ class RunningRelay {
     for (let failures = 0; !this.#closing.signal.aborted;) {
       let connection: Connection | undefined;
       try {
-        const opened = await this.#database.connect();
-        connection = opened;
-        // A statement on a dead link would wait longer
-        this.#outOfTime.signal.addEventListener("abort", () => void opened.close());
+        connection = await this.#database.connect(this.#outOfTime.signal);
         await this.#prepare(connection);
         failures = 0;
         await this.#work(connection);
@@ -108,6 +110,8 @@ class RunningRelay {
       } finally {
         // What is in hand still was begun on this connection
         await Promise.all(this.#busy.values());
+        this.#busy.clear();
+        this.#done.length = 0;
         await connection?.close().catch(() => {});
       }
     }
@@ -126,11 +130,14 @@ class RunningRelay {
     while (!this.#closing.signal.aborted) {
       connection.lost.throwIfAborted();
       this.#alarm = Promise.withResolvers();
+      await this.#release(connection);
       const resting = this.#restingKeys();
       await this.#look(connection, [...resting.keys()]);
       const timer = setTimeout(() => this.#wake(), Math.min(this.#options.sweepMs, ...resting.values()));
       await this.#alarm.promise;
       clearTimeout(timer);
+      // Many keys that end or begin within a moment are one look
+      if (this.#busy.size > 0) await sleep(5);
     }
     await Promise.all(this.#busy.values());
   }
@@ -165,16 +172,22 @@ class RunningRelay {
     const rows = Map.groupBy(await readRows(connection, keys), ({ key }) => key);
     for (const key of keys) {
       const done = this.#sendInOrder(connection, rows.get(key) ?? [])
-        .then(() => unlock(connection, key))
-        // The connection is lost, and the lock with it
+        // The connection is lost, and its locks with it
         .catch(() => connection.close())
         .finally(() => {
-          this.#busy.delete(key);
-          // For what was added meanwhile, when nobody could take the key
+          this.#done.push(key);
           this.#wake();
         });
       this.#busy.set(key, done);
     }
+  }
+
+  /** Lets go of keys that are done with, all at once. What was added to them meanwhile is found by the look that follows. */
+  async #release(connection: Connection): Promise<void> {
+    const done = this.#done.splice(0);
+    if (done.length === 0) return;
+    await unlock(connection, done);
+    for (const key of done) this.#busy.delete(key);
   }
 
   async #sendInOrder(connection: Connection, rows: readonly Row[]): Promise<void> {
@@ -225,10 +238,11 @@ async function readRows(connection: Connection, keys: string[]): Promise<Row[]> 
   );
 }
 
-async function unlock(connection: Connection, key: string): Promise<void> {
+async function unlock(connection: Connection, keys: string[]): Promise<void> {
   await connection.query(
-    "select pg_advisory_unlock(hashtextextended('outbox send ' || current_schema() || ' ' || $1, 0))",
-    [key],
+    `select pg_advisory_unlock(hashtextextended('outbox send ' || current_schema() || ' ' || key, 0))
+     from unnest($1::text[]) as key`,
+    [keys],
   );
 }
 

@@ -10,6 +10,13 @@ test.for([
   ["an unknown path", "/nowhere", {}, 404, { code: "not_found" }],
   ["a path that is no text", "/hello/%zz", {}, 400, { code: "invalid_request" }],
   [
+    "headers that are too large",
+    "/hello/violet",
+    { headers: { "x-large": "x".repeat(20_000) } },
+    431,
+    { code: "headers_too_large" },
+  ],
+  [
     "an unknown method",
     "/hello/violet",
     { method: "DELETE" },

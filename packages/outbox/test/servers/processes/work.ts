@@ -2,6 +2,7 @@
  * A service's part in the three steps, on the database that LOCATION names: handles the messages 0…9 by inbox and effect, says each
  * effect through the outbox, and prints what is sent. Started anew after a kill -9, it begins from 0, as a broker redelivers.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
 import { addToInbox, addToOutbox, openDatabase, startRelay } from "../../../src/index.ts";
 
@@ -28,7 +29,7 @@ for (let n = 0; n < 10; n += 1) {
     await addToOutbox(tx, { topic: "effect", key: "all", message: n });
   });
 }
-for (let left = 1; left > 0;) {
+for (let left = 1; left > 0; await sleep(5)) {
   const { rows } = await sql<{ count: number }>`select count(*)::int as count from outbox`.execute(database.kysely);
   left = rows[0]?.count ?? 0;
 }
