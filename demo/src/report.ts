@@ -4,7 +4,7 @@ export interface Report {
   steps: StepReport[];
 }
 
-export interface StepReport {
+interface StepReport {
   name: string;
   ok: boolean;
   /** What was said: events published, patients posted */

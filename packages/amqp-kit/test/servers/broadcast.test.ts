@@ -2,10 +2,10 @@ import { fileURLToPath } from "node:url";
 import { startProcess, startProxy } from "@amqp-idioms/local-servers";
 import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
-import { connect, type Consuming, InvalidMessageError, MessageTooLargeError } from "../../src/index.ts";
-import { type Price, prices, system } from "../contracts.ts";
+import { connect, type Consuming, defineSystem, InvalidMessageError, MessageTooLargeError } from "../../src/index.ts";
+import { orderPlaced, type Price, prices, system } from "../contracts.ts";
 import { bareListener, bareSender } from "../peers/bare-broadcast.ts";
-import { countDrops, recordingLogger } from "../recording.ts";
+import { countDrops, recordEvents, recordingLogger } from "../recording.ts";
 
 /** Both roles, by the kit and by a stranger who knows only the wire table. */
 const senders = {
@@ -408,6 +408,55 @@ describe("broadcast, from a sender", () => {
     await Promise.all(numbers(1, 2_000).map((cents) => market.broadcast(prices, lamp(cents))));
     expect(performance.now() - before).toBeLessThan(2_500);
     expect(drops.byReason()).toEqual({ stalled: 1_000, "buffer-full": 1_000 });
+  });
+
+  test("one that is not permitted to hold its exchange works all the same: it comes again with the next message", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const user = `sender-${vhost.name}`;
+    const permissions = { vhost: vhost.name, configure: "^prices$", write: "^prices$", read: "^$" };
+    await vhost.management.createUser(user, "secret", permissions);
+    cleanup(() => vhost.management.deleteUser(user));
+    const url = Object.assign(new URL(vhost.url), { username: user, password: "secret" }).href;
+    const logger = recordingLogger();
+    const market = cleanup(await connect(url, { system, service: "market", logger }));
+    const board = cleanup(await connect(vhost.url, { system, service: "board" }));
+    const heard: number[] = [];
+    for (const cents of numbers(1, 10)) {
+      await market.broadcast(prices, lamp(0));
+      const listening = await board.listen(prices, (update) => heard.push(update.cents));
+      await market.broadcast(prices, lamp(cents));
+      await expect.poll(() => heard).toEqual(numbers(1, cents));
+      await listening.stop();
+      await expect.poll(() => vhost.management.exchanges(vhost.name)).toEqual([]);
+    }
+    expect(logger.lines).toContainEqual({
+      level: "warn",
+      facts: { contract: "prices" },
+      message: expect.stringMatching(/holds exchange "prices".*not permitted/),
+    });
+  });
+
+  test("a vanished exchange disturbs nothing else: notifications of the same process go on, and no connection is lost", async ({
+    vhost,
+    cleanup,
+  }) => {
+    using connections = recordEvents("connection");
+    const both = defineSystem({
+      shop: { broadcasts: [prices], notifies: [orderPlaced] },
+      billing: { subscribes: [orderPlaced] },
+    });
+    const shop = cleanup(await connect(vhost.url, { system: both, service: "shop" }));
+    const stranger = cleanup(await bareSender(vhost.url, "prices"));
+    for (const pieces of numbers(1, 50)) {
+      await stranger.deleteExchange();
+      const order = { orderId: String(pieces), article: "lamp", pieces };
+      await Promise.all([shop.broadcast(prices, lamp(1)), shop.notify(orderPlaced, order)]);
+    }
+    const kept = await vhost.management.getMessages(vhost.name, "order.placed.billing");
+    expect(kept.map(({ payload }) => JSON.parse(payload).pieces)).toEqual(numbers(1, 50));
+    expect(connections.all.map(({ state }) => state)).toEqual(["open"]);
   });
 
   test("the broker restarts: both sides come back by themselves", async ({ ownBroker, cleanup }) => {
