@@ -3,6 +3,7 @@ import { Consumer, refreshMs } from "./consumer.ts";
 import type { Incoming } from "./consumer.ts";
 import type { Notification, Input, Output } from "./contract.ts";
 import { Deadline } from "./deadline.ts";
+import { TopologyError } from "./errors.ts";
 import { decode, deliveryOf, encode, messageIdOf, propertiesOf } from "./message.ts";
 import type { Delivery } from "./message.ts";
 import { Publisher } from "./publisher.ts";
@@ -90,10 +91,11 @@ export class Notifier {
     try {
       await this.declare();
     } catch (error) {
-      this.#logger.error(
-        { contract: this.#notification.name },
-        `subscribers' queues cannot be looked after: ${told(error)}`,
-      );
+      const what = `subscribers' queues cannot be looked after: ${told(error)}`;
+      const facts = { contract: this.#notification.name };
+      // Anything else is a connection that was lost or closed meanwhile; the next one begins with this.
+      if (error instanceof TopologyError) this.#logger.error(facts, what);
+      else this.#logger.debug(facts, what);
     } finally {
       this.#isRedeclaring = false;
     }
