@@ -23,7 +23,6 @@ export async function expectToRecover(shop: Shop, vhost: VirtualHost): Promise<v
   // And goes on: each verb, many times, without one failure
   for (let round = 0; round < 50; round++) await Promise.all([shop.notify(), shop.request()]);
   await expect.poll(() => shop.missing).toEqual([]);
-  expect(shop.confirmed.length).toBeGreaterThan(60);
   await expectToStand(vhost);
   expect(shop.failures.filter((error) => !(error instanceof AmqpKitError && error.retryable))).toEqual([]);
   expect(await shop.close()).toEqual([]);

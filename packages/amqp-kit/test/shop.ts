@@ -54,6 +54,11 @@ export class Shop implements AsyncDisposable {
     return Object.values(this.sessions).every(({ isReady }) => isReady);
   }
 
+  /** Each verb has had its effect, a hundred times. */
+  get isAtWork(): boolean {
+    return Math.min(this.heard.length, this.billed.size, this.shipped.size, this.answers) > 100;
+  }
+
   /** Confirmed, but not handled by both subscribers (yet) */
   get missing(): string[] {
     return this.confirmed.filter((orderId) => !this.billed.has(orderId) || !this.shipped.has(orderId));

@@ -1,6 +1,9 @@
-/** The whole shop in a process of its own. A line on stdin closes it; what is left of it then it tells, and ends by itself. */
+/**
+ * The whole shop in a process of its own. "close" on stdin closes it, "settle" once all that was confirmed is handled, or 10 s later.
+ * What is left of it then it tells, and ends by itself.
+ */
 import { once } from "node:events";
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { Shop } from "../shop.ts";
 
 const warnings: string[] = [];
@@ -9,8 +12,12 @@ process.on("warning", ({ name, message }) => warnings.push(`${name}: ${message}`
 const shop = await Shop.open(process.env["AMQP_URL"] ?? "");
 shop.work();
 console.log(JSON.stringify({ msg: "ready" }));
-await once(process.stdin, "data");
+const [wish] = await once(process.stdin, "data");
 process.stdin.destroy();
+if (String(wish) === "settle\n") {
+  await shop.rest();
+  for (const since = performance.now(); shop.missing.length > 0 && performance.now() - since < 10_000;) await sleep(20);
+}
 const unconfirmed = await shop.close();
 const left = (): string[] => process.getActiveResourcesInfo().filter((name) => name !== "PipeWrap");
 // A socket that was closed, or a short pause that began, this very moment is over soon

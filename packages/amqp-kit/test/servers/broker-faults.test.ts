@@ -5,7 +5,7 @@ import { test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
 import { countDrops, recordingLogger } from "../recording.ts";
 import { Shop } from "../shop.ts";
-import { expectToRecover, expectToStand } from "../shop-recovery.ts";
+import { expectToRecover } from "../shop-recovery.ts";
 
 /** How long the broker is away in the faults that end by themselves. */
 const awayMs = 3_000;
@@ -37,7 +37,7 @@ describe("with all six verbs in use", () => {
       const vhost = await createVirtualHost(ownBroker);
       const shop = cleanup(await Shop.open(vhost.url));
       shop.work();
-      await expectToStand(vhost);
+      await expect.poll(() => shop.isAtWork).toBe(true);
       await inflict(ownBroker);
       await expectToRecover(shop, vhost);
     });

@@ -19,7 +19,8 @@ interface Scene {
 
 const faults: Record<string, (scene: Scene) => Promise<unknown>> = {
   "the connections closed by an operator": async ({ vhost }) => {
-    await expect.poll(() => vhost.management.closeConnections(vhost.name), patience).toBe(standing.connections);
+    await expectToStand(vhost);
+    expect(await vhost.management.closeConnections(vhost.name)).toBe(standing.connections);
   },
   "the network cut": async ({ proxy }) => proxy.cut("reset"),
   "the sockets closed in order, without a word of AMQP": async ({ proxy }) => proxy.cut("end"),
@@ -69,29 +70,27 @@ describe("with all six verbs in use", () => {
       const proxy = cleanup(await startProxy(`${vhost.url}?heartbeat=${heartbeatSeconds}`));
       const shop = cleanup(await Shop.open(proxy.url));
       shop.work();
-      await expectToStand(vhost);
+      await expect.poll(() => shop.isAtWork).toBe(true);
       await inflict({ proxy, vhost });
       await expectToRecover(shop, vhost);
     });
   }
 
-  test("a process cut off a dozen times has no listener, socket or timer too many, and ends by itself when it has closed", async ({
+  test("a process cut off half a dozen times has no listener, socket or timer too many, and ends by itself when it has closed", async ({
     vhost,
     cleanup,
   }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const main = join(import.meta.dirname, "../processes/shop.ts");
     const process = cleanup(await startProcess({ main, env: { AMQP_URL: proxy.url } }));
-    for (let round = 0; round < 12; round++) {
+    for (let round = 0; round < 6; round++) {
       // Back on their feet, or still in the middle of it
       await sleep(round % 2 === 0 ? 1_500 : 100);
       proxy.cut(round % 3 === 0 ? "end" : "reset");
     }
     await expectToStand(vhost);
-    process.write("close\n");
-    const since = performance.now();
+    process.write("settle\n");
     expect(await process.exited).toMatchObject({ code: 0, signal: null });
-    expect(performance.now() - since).toBeLessThan(3_000);
     const closed = process.lines.find(({ json }) => json?.["msg"] === "closed")?.json;
     expect(closed).toMatchObject({ left: [], warnings: [], unconfirmed: [], missing: 0 });
     expect(process.lines.filter(({ stream }) => stream === "stderr")).toEqual([]);
