@@ -95,6 +95,7 @@ export class FailureRoute {
   /** The message stays unacknowledged until another queue has it safe, or its channel is lost and the broker hands it out again. */
   async #publishUntilSafe(incoming: Incoming, routingKey: string, headers: Record<string, unknown>): Promise<void> {
     const { message, abort } = incoming;
+    let travelling = headers;
     while (!abort.signal.aborted) {
       try {
         await this.#publisher.publish(
@@ -102,7 +103,7 @@ export class FailureRoute {
             messageId: text(message.properties.messageId),
             routingKey,
             body: message.content,
-            properties: () => propertiesThatTravel(message, headers),
+            properties: () => propertiesThatTravel(message, travelling),
           },
           new Deadline(confirmTimeoutMs, abort.signal),
         );
@@ -110,6 +111,8 @@ export class FailureRoute {
         return;
       } catch (error) {
         if (abort.signal.aborted) return;
+        // amqplib cannot write what it has read: then none of the sender's headers travel.
+        if (!(error instanceof AmqpKitError)) travelling = ownHeaders(headers);
         this.#logger.error(
           { queue: routingKey },
           `a failed message cannot be moved yet, and stays where it is: ${told(error)}`,
@@ -123,10 +126,21 @@ export class FailureRoute {
 
 /** As they came, except what a broker acts upon: kept `CC` would put a copy into the main queue. Headers over the limit stay behind. */
 function headersThatTravel({ properties }: Message): Record<string, unknown> {
-  const all = Object.entries<unknown>(properties.headers ?? {}).filter(([name]) => !/^(x-.*|CC|BCC)$/i.test(name));
+  const all = Object.entries<unknown>(properties.headers ?? {}).filter(
+    ([name]) => !/^(x-.*|CC|BCC)$/i.test(name) && !isTooLong(name),
+  );
   const headers = Object.fromEntries(all);
   if (sizeOf(headers) <= maxHeaderBytes) return headers;
   return { "amqp-kit-headers-dropped": all.length };
+}
+
+function ownHeaders(headers: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith("amqp-kit-")));
+}
+
+/** Bytes that are not UTF-8 take three when written again, and an AMQP short string holds 255. */
+function isTooLong(value: unknown): boolean {
+  return typeof value === "string" && Buffer.byteLength(value) > 255;
 }
 
 /** Kept `expiration` would empty the dead queue, kept `user_id` closes the channel. */
@@ -134,7 +148,7 @@ function propertiesThatTravel({ properties }: Message, headers: Record<string, u
   const { contentType, contentEncoding, priority, correlationId, replyTo, timestamp, type, appId } = properties;
   const kept = { contentType, contentEncoding, priority, correlationId, replyTo, timestamp, type, appId };
   return {
-    ...Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined)),
+    ...Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined && !isTooLong(value))),
     headers,
     deliveryMode: 2,
   };
@@ -156,5 +170,5 @@ function describe(reason: unknown): string {
 }
 
 function text(value: unknown): string | undefined {
-  return typeof value === "string" ? value : undefined;
+  return typeof value === "string" && !isTooLong(value) ? value : undefined;
 }

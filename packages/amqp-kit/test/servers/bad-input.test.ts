@@ -1,5 +1,7 @@
 /** Bad input on the wire: each receiver treats it as the promise table says, and goes on. */
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { connect as connectTcp, createServer, type AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { startProcess } from "@amqp-idioms/local-servers";
@@ -239,6 +241,54 @@ describe.for(treatments)("by a $role, malformed messages are $treatment, and it 
     await expect.poll(() => new Set(handled)).toEqual(new Set(["lamp", "sofa"]));
   });
 });
+
+describe("short strings that are not UTF-8, and would be too long once they were,", () => {
+  test("a subscriber sets the message aside without them, and goes on", async ({ vhost, cleanup }) => {
+    const subscriber = await receivers.subscriber(vhost.url, cleanup);
+    const { notify } = cleanup(await bareNotifier(await garbling(vhost.url, cleanup), "order.placed", ["billing"]));
+    await notify("{}", { messageId: "id-1", appId: garbled, type: garbled, headers: { [garbled]: 1, kept: 1 } });
+    await notify("{}", { headers: { nested: { [garbled]: 1 } } });
+    await subscriber.send(good, {});
+    await expect.poll(() => subscriber.handled).toEqual(["lamp"]);
+    const { channel } = cleanup(await bareTopology(vhost.url, "shop"));
+    await expect.poll(async () => (await channel.checkQueue("order.placed.billing.dead")).messageCount).toBe(2);
+    const message = await channel.get("order.placed.billing.dead", { noAck: true });
+    expect(message).toMatchObject({
+      properties: { messageId: "id-1", headers: { kept: 1, "amqp-kit-reason": invalid } },
+    });
+    const nameless = await channel.get("order.placed.billing.dead", { noAck: true });
+    expect(nameless).toMatchObject({ properties: { headers: { "amqp-kit-reason": invalid } } });
+  });
+
+  test("a responder answers without them, and goes on", async ({ vhost, cleanup }) => {
+    const { send, handled } = await receivers.responder(vhost.url, cleanup);
+    const requester = cleanup(await bareRequester(await garbling(vhost.url, cleanup), "shop", "quote"));
+    requester.send(good, { messageId: garbled, correlationId: garbled, appId: garbled });
+    await expect.poll(() => requester.others).toHaveLength(1);
+    expect(requester.others[0]?.properties.correlationId).toBeUndefined();
+    await send(good, {});
+    await expect.poll(() => handled).toEqual(["lamp", "lamp"]);
+  });
+});
+
+const garbled = "~".repeat(200);
+const garble = (byte: number): number => (byte === 0x7e ? 0xff : byte);
+
+/** @returns the URL of a relay in which each `~` to the broker becomes a byte that UTF-8 does not have: amqplib cannot say it */
+async function garbling(url: string, cleanup: Cleanup): Promise<string> {
+  const target = new URL(url);
+  const { port, hostname } = target;
+  const relay = createServer((client) => {
+    const upstream = connectTcp(Number(port), hostname);
+    client.on("data", (chunk) => upstream.write(chunk.map(garble))).on("error", () => upstream.destroy());
+    upstream.pipe(client).on("close", () => upstream.destroy());
+  });
+  relay.listen(0, "127.0.0.1");
+  await once(relay, "listening");
+  cleanup(() => relay.close());
+  target.port = String((relay.address() as AddressInfo).port);
+  return target.href;
+}
 
 describe("in bounded memory", () => {
   test("a responder takes 40 bodies of 16 MiB, each unparsed, and answers the next request", async ({
