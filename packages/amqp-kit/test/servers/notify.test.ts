@@ -454,6 +454,56 @@ describe("notify, to a subscriber", () => {
     }
   });
 
+  test("stop: what is in hand is finished, the rest waits for the next one", async ({ vhost, cleanup }) => {
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const handled: number[] = [];
+    const gate = Promise.withResolvers<void>();
+    const begun = new Set<number>();
+    const subscribing = await billing.subscribe(
+      orderPlaced,
+      async ({ pieces }) => {
+        begun.add(pieces);
+        await gate.promise;
+        handled.push(pieces);
+      },
+      { concurrency: 5 },
+    );
+    await Promise.all(numbers(1, 100).map((pieces) => till.notify(orderPlaced, order(pieces))));
+    await expect.poll(() => begun.size).toBe(5);
+    const stopping = subscribing.stop();
+    gate.resolve();
+    await stopping;
+    expect(handled).toEqual(numbers(1, 5));
+    const redelivered: number[] = [];
+    await billing.subscribe(orderPlaced, ({ pieces }, delivery) => {
+      handled.push(pieces);
+      if (delivery.redelivered) redelivered.push(pieces);
+    });
+    await expect.poll(() => handled).toEqual(numbers(1, 100));
+    // None that was handled comes again, however many were on their way when it stopped
+    expect(redelivered.length).toBeLessThanOrEqual(5);
+  });
+
+  test("receiver is down, and the broker is killed meanwhile: all of it waits, in order", async ({
+    ownBroker,
+    cleanup,
+  }) => {
+    await using vhost = await createVirtualHost(ownBroker);
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    await Promise.all(numbers(1, 1_000).map((pieces) => till.notify(orderPlaced, order(pieces))));
+    await ownBroker.kill();
+    await ownBroker.start();
+    await till.notify(orderPlaced, order(1_001), { timeoutMs: 45_000 });
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const handled: number[] = [];
+    await billing.subscribe(orderPlaced, ({ pieces }) => handled.push(pieces));
+    await expect.poll(() => handled.at(-1)).toBe(1_001);
+    expect(handled).toEqual(numbers(1, 1_001));
+    await billing.close();
+    await till.close();
+  });
+
   test("broker restarts: nothing confirmed is lost, and both sides come back by themselves", async ({
     ownBroker,
     cleanup,
@@ -746,6 +796,16 @@ describe("notify, on the wire", () => {
       "order.placed.billing.dead → order.placed.billing.dead",
       "order.placed.billing.delay.5000 → order.placed.billing.delay.5000",
     ]);
+
+    await expect
+      .poll(() => vhost.management.consumers(vhost.name))
+      .toContainEqual(
+        expect.objectContaining({
+          queue: expect.objectContaining({ name: "order.placed.billing" }),
+          ack_required: true,
+          prefetch_count: 1,
+        }),
+      );
 
     const messages: unknown[] = [];
     const onMessage = ({ fields, properties, content }: Parameters<Parameters<typeof bareSubscriber>[3]>[0]): void =>
