@@ -273,6 +273,47 @@ describe("broker restarts or the connection drops: callers waiting get a clear, 
       });
   });
 
+  test("the broker killed under 50 pending requests, and started again", async ({ ownBroker, cleanup }) => {
+    const warehouse = cleanup(await connect(ownBroker.url, { system, service: "warehouse", closeTimeoutMs: 1_000 }));
+    const till = cleanup(await connect(ownBroker.url, { system, service: "till", closeTimeoutMs: 1_000 }));
+    const begun = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<void>();
+    await warehouse.respond(quote, async (request) => {
+      begun.resolve();
+      await gate.promise;
+      return double(request);
+    });
+    const asked = numbers(1, 50).map((pieces) => failure(till.request(quote, lamps(pieces), { timeoutMs: 30_000 })));
+    await begun.promise;
+    await ownBroker.kill();
+    for (const { error } of await Promise.all(asked)) {
+      expect(error).toBeInstanceOf(ConnectionError);
+      expect(error).toMatchObject({ retryable: true, outcome: "unknown" });
+    }
+    gate.resolve();
+    await ownBroker.start();
+    await expect
+      .poll(() => failure(till.request(quote, lamps(3))), { timeout: 45_000 })
+      .toMatchObject({
+        error: { message: 'answered {"article":"lamp","cents":6}' },
+      });
+  });
+
+  test("the only responder's link cut, 3 times: its queue is consumed again each time", async ({ vhost, cleanup }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const warehouse = cleanup(await connect(proxy.url, { system, service: "warehouse" }));
+    await warehouse.respond(quote, double);
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    for (const round of numbers(1, 3)) {
+      await expect
+        .poll(() => failure(till.request(quote, lamps(round))), { timeout: 30_000 })
+        .toMatchObject({
+          error: { message: `answered {"article":"lamp","cents":${round * 2}}` },
+        });
+      proxy.cut();
+    }
+  });
+
   test("the requester's link cut, 3 times: the reply queue is a new one, and requests are answered again", async ({
     vhost,
     cleanup,
