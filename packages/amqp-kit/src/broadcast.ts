@@ -121,8 +121,7 @@ export class Sender {
           this.#unproven++;
           settled();
         }
-        if (!isWritable)
-          await Promise.race([new Promise((resolve) => channel.raw.once("drain", resolve)), channel.lost]);
+        if (!isWritable) await channel.drained();
       } catch (error) {
         // The exchange was gone, and took the channel along: what waits goes on the next one.
         if (codeOf(error) === 404) this.#isDeclared = false;

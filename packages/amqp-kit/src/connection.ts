@@ -107,6 +107,14 @@ export class Channel<Raw extends AmqplibChannel = AmqplibChannel> {
     this.lost = promise;
   }
 
+  /** Resolves when what is written has left, or never will. A race with `lost` would leave a trace of each wait on it. */
+  async drained(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.raw.on("drain", resolve).on("close", resolve);
+    await promise;
+    this.raw.off("drain", resolve).off("close", resolve);
+  }
+
   /** Closes it after what is written. Resolves also when it is closed already. */
   async close(): Promise<void> {
     if (!this.isOpen) return;

@@ -1,0 +1,95 @@
+import { amqpMethods, startProxy } from "@amqp-idioms/local-servers";
+import { test } from "@amqp-idioms/local-servers/vitest";
+import { expect } from "vitest";
+import { connect } from "../../src/index.ts";
+import { orderPlaced, system } from "../contracts.ts";
+import { Shop } from "../shop.ts";
+
+/** The design's defaults that are not a bound of one idiom: each at its bound. */
+
+const tuneOk = "10.31";
+
+test("a confirm is awaited for 10 s, and then the outcome is unknown", async ({ vhost, cleanup }) => {
+  const proxy = cleanup(await startProxy(vhost.url));
+  const till = cleanup(await connect(proxy.url, { system, service: "till" }));
+  const held: string[] = [];
+  proxy.filter((frame, direction) => {
+    if (direction === "to-server" || frame.method !== amqpMethods.basicAck) return "pass";
+    held.push(frame.method);
+    return "hold";
+  });
+  const since = performance.now();
+  await expect(till.notify(orderPlaced, { orderId: "1", article: "lamp", pieces: 1 })).rejects.toMatchObject({
+    code: "AMQP_KIT_PUBLISH",
+    reason: "timeout",
+    outcome: "unknown",
+    retryable: true,
+    message: expect.stringMatching(/was not confirmed within 10000 ms\. The broker may have it/),
+  });
+  expect(performance.now() - since).toBeGreaterThan(9_990);
+  expect(performance.now() - since).toBeLessThan(11_000);
+  expect(held).toEqual([amqpMethods.basicAck]);
+  proxy.filter(undefined);
+  proxy.release();
+});
+
+test("16 MiB may be unconfirmed: what does not fit waits within its own time limit, unsent, and goes when there is room", async ({
+  vhost,
+  cleanup,
+}) => {
+  const proxy = cleanup(await startProxy(vhost.url));
+  const till = cleanup(await connect(proxy.url, { system, service: "till" }));
+  let published = 0;
+  proxy.filter((frame, direction) => {
+    if (frame.method === amqpMethods.basicPublish) published++;
+    return direction === "to-client" && frame.method === amqpMethods.basicAck ? "hold" : "pass";
+  });
+  const notify = (orderId: string, timeoutMs: number): Promise<void> =>
+    till.notify(orderPlaced, { orderId, article: "x".repeat(1_000_000), pieces: 1 }, { timeoutMs });
+  const fitting = Array.from({ length: 16 }, (_, index) => notify(String(index), 30_000));
+  await expect(notify("one too many", 500)).rejects.toMatchObject({
+    code: "AMQP_KIT_CONNECTION",
+    outcome: "not-executed",
+    retryable: true,
+    message: expect.stringMatching(/^Nothing was sent within 500 ms: 16 messages wait for the broker's confirm/),
+  });
+  const waiting = notify("one that waits", 30_000);
+  await expect.poll(() => published).toBe(16);
+  proxy.filter((frame) => {
+    if (frame.method === amqpMethods.basicPublish) published++;
+    return "pass";
+  });
+  proxy.release();
+  await Promise.all([...fitting, waiting]);
+  expect(published).toBe(17);
+});
+
+test("a subscriber takes one message at a time, a responder ten, a listener all there are", async ({
+  vhost,
+  cleanup,
+}) => {
+  const shop = cleanup(await Shop.open(vhost.url));
+  await shop.request();
+  const prefetches = async (): Promise<Record<string, number>> => {
+    const consumers = await vhost.management.consumers(vhost.name);
+    return Object.fromEntries(consumers.map(({ queue, prefetch_count }) => [queue.name, prefetch_count]));
+  };
+  await expect.poll(() => prefetches().then((all) => Object.keys(all).length)).toBe(5);
+  expect(await prefetches()).toMatchObject({ "order.placed.billing": 1, "order.placed.shipping": 1, quote: 10 });
+  const others = Object.entries(await prefetches()).filter(([queue]) => queue.startsWith("amq.gen-"));
+  expect(others.map(([, prefetch]) => prefetch)).toEqual([0, 0]);
+});
+
+test("the heartbeat is what the broker offers, or what the URL asks for", async ({ vhost, cleanup }) => {
+  const proxy = cleanup(await startProxy(vhost.url));
+  const seconds: Record<string, number[]> = { offered: [], taken: [] };
+  proxy.filter((frame) => {
+    // Both end in channel-max, frame-max and heartbeat (specification 1.4.2.5, 1.4.2.6)
+    if (frame.method === amqpMethods.connectionTune) seconds["offered"]?.push(frame.payload.readUInt16BE(10));
+    if (frame.method === tuneOk) seconds["taken"]?.push(frame.payload.readUInt16BE(10));
+    return "pass";
+  });
+  cleanup(await connect(proxy.url, { system, service: "market" }));
+  cleanup(await connect(`${proxy.url}?heartbeat=5`, { system, service: "market" }));
+  expect(seconds).toEqual({ offered: [60, 60], taken: [60, 5] });
+});
