@@ -1,14 +1,7 @@
 import { addPatient, getPatient } from "@amqp-idioms/contracts";
 import { problem } from "@amqp-idioms/service-kit";
 import type { HttpProblem } from "@amqp-idioms/service-kit";
-import {
-  AmqpKitError,
-  InvalidMessageError,
-  NoResponderError,
-  OperationError,
-  RemoteError,
-  RequestTimeoutError,
-} from "amqp-kit";
+import { AmqpKitError, NoResponderError, OperationError, RemoteError, RequestTimeoutError } from "amqp-kit";
 import type { Issue } from "amqp-kit";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 
@@ -49,9 +42,6 @@ function kitProblem(error: AmqpKitError): HttpProblem | undefined {
   if (error instanceof RemoteError) {
     const detail = retryable ? `The responder failed. ${repeat}` : "The responder could not answer.";
     return problem(502, error.remoteCode, { detail, retryable, cause: error });
-  }
-  if (error instanceof InvalidMessageError) {
-    return problem(502, code, { detail: "The responder's answer is not valid.", retryable, cause: error });
   }
   if (error instanceof RequestTimeoutError) {
     const detail = `There was no answer within ${error.timeoutMs} ms. It may have happened all the same. ${repeat}`;

@@ -2,7 +2,6 @@ import { addPatient, getPatient } from "@amqp-idioms/contracts";
 import {
   ClosedError,
   ConnectionError,
-  InvalidMessageError,
   NoResponderError,
   OperationError,
   PublishError,
@@ -24,7 +23,11 @@ test.each([
   [new RemoteError(addPatient, { ...remote, code: "invalid_message", issues }), 400, "invalid_message"],
   [new RemoteError(addPatient, { ...remote, code: "internal_error" }), 502, "internal_error"],
   [new RemoteError(addPatient, { ...remote, code: "response_too_large" }), 502, "response_too_large"],
-  [new InvalidMessageError("add_patient", issues), 502, "invalid_message"],
+  [
+    new RemoteError(addPatient, { code: "invalid_response", detail: "", retryable: false, issues: [] }),
+    502,
+    "invalid_response",
+  ],
   [new NoResponderError(addPatient, "not-executed", "why"), 503, "no_responder"],
   [new ConnectionError("lost", { retryable: true }), 503, "connection"],
   [new PublishError("refused", unconfirmed), 503, "publish"],
