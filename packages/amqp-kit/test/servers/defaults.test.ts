@@ -93,3 +93,24 @@ test("the heartbeat is what the broker offers, or what the URL asks for", async 
   cleanup(await connect(`${proxy.url}?heartbeat=5`, { system, service: "market" }));
   expect(seconds).toEqual({ offered: [60, 60], taken: [60, 5] });
 });
+
+test("nothing waits for Nagle's algorithm: a request, and a confirmed message of 4 KiB, take a few milliseconds", async ({
+  vhost,
+  cleanup,
+}) => {
+  const shop = cleanup(await Shop.open(vhost.url));
+  const { till } = shop.sessions;
+  const notify = (): Promise<void> => till.notify(orderPlaced, { orderId: "1", article: "x".repeat(4_096), pieces: 1 });
+  // With it each takes 40 ms and more; the bound leaves room for a busy machine
+  for (const call of [() => shop.request(), notify]) expect(await medianMs(call)).toBeLessThan(25);
+});
+
+async function medianMs(call: () => Promise<void>): Promise<number> {
+  const times: number[] = [];
+  for (let round = 0; round < 51; round++) {
+    const since = performance.now();
+    await call();
+    times.push(performance.now() - since);
+  }
+  return times.toSorted((one, other) => one - other)[25] ?? Infinity;
+}

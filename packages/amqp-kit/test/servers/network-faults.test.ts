@@ -4,6 +4,9 @@ import { startProcess, startProxy } from "@amqp-idioms/local-servers";
 import type { Proxy, VirtualHost } from "@amqp-idioms/local-servers";
 import { test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
+import { connect } from "../../src/index.ts";
+import type { Delivery } from "../../src/index.ts";
+import { orderPlaced, system } from "../contracts.ts";
 import { recordEvents } from "../recording.ts";
 import { Shop, standing } from "../shop.ts";
 import { countsOf, expectToRecover, expectToStand, patience } from "../shop-recovery.ts";
@@ -96,4 +99,31 @@ describe("with all six verbs in use", () => {
     expect(process.lines.filter(({ stream }) => stream === "stderr")).toEqual([]);
     await expect.poll(() => countsOf(vhost)).toEqual({ connections: 0, channels: 0, consumers: 0 });
   }, 90_000);
+});
+
+test("a delivery whose connection is lost aborts its handler, is not acknowledged, and is handed out again", async ({
+  vhost,
+  cleanup,
+}) => {
+  const proxy = cleanup(await startProxy(vhost.url));
+  const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+  const billing = cleanup(await connect(proxy.url, { system, service: "billing" }));
+  const { promise: gate, resolve: openGate } = Promise.withResolvers<void>();
+  const deliveries: { orderId: string; delivery: Delivery }[] = [];
+  await billing.subscribe(orderPlaced, async ({ orderId }, delivery) => {
+    deliveries.push({ orderId, delivery });
+    if (deliveries.length === 1) await gate;
+  });
+  await till.notify(orderPlaced, { orderId: "1", article: "lamp", pieces: 1 });
+  await expect.poll(() => deliveries.length).toBe(1);
+  proxy.cut();
+  await expect.poll(() => deliveries[0]?.delivery.signal.aborted).toBe(true);
+  await expect.poll(() => deliveries.length).toBe(2);
+  // It ends only now, on a channel that is gone: its acknowledgement must hit nobody else's delivery
+  openGate();
+  await till.notify(orderPlaced, { orderId: "2", article: "lamp", pieces: 1 });
+  await expect.poll(() => deliveries.map(({ orderId }) => orderId)).toEqual(["1", "1", "2"]);
+  expect(deliveries.map(({ delivery }) => delivery.redelivered)).toEqual([false, true, false]);
+  expect(deliveries.map(({ delivery }) => delivery.signal.aborted)).toEqual([true, false, false]);
+  expect(billing.isReady).toBe(true);
 });
