@@ -1,7 +1,7 @@
 import { defineConfig, mergeConfig } from "vitest/config";
 import { servers } from "./vitest.shared.ts";
 
-/** All workspaces in one run: `npm test`, and editors. Two files at a time: more would starve the brokers on two cores. */
+/** All workspaces in one run: `npm test`, and editors. */
 export default defineConfig({
   test: {
     projects: [
@@ -11,6 +11,5 @@ export default defineConfig({
       "interop",
       mergeConfig(servers, { test: { name: "scripts", root: "scripts" } }),
     ],
-    maxWorkers: 2,
   },
 });

@@ -4,6 +4,7 @@
  */
 import { globSync, readFileSync, rmSync } from "node:fs";
 import { relative, resolve } from "node:path";
+import { inspect } from "node:util";
 import type { TestCase, TestModule } from "vitest/node";
 import { createVitest, parseCLI } from "vitest/node";
 import { runCommand } from "./run-command.ts";
@@ -119,11 +120,16 @@ async function runVitest(vitestArgs: string[]): Promise<void> {
   try {
     const { testModules, unhandledErrors } = await vitest.start(picked.map((file) => resolve(file)));
     testModules.forEach((module) => countModule(module, options.testNamePattern !== undefined));
-    unhandledErrors.forEach((error) => tally.failed.push(`outside of any test: ${String(error)}`));
+    unhandledErrors.forEach((error) => tally.failed.push(`outside of any test: ${messageOf(error)}`));
   } finally {
     await vitest.close();
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
   }
+}
+
+/** vitest hands on an error of another process as a bare object. */
+function messageOf(error: unknown): string {
+  return typeof error === "object" && error !== null && "message" in error ? String(error.message) : inspect(error);
 }
 
 function countModule(module: TestModule, isPicked: boolean): void {
