@@ -307,16 +307,23 @@ describe("a socket lost in the middle of set-up", () => {
     "after so many bytes %s: it comes by itself, and all verbs work",
     { timeout: 90_000 },
     async (direction, { vhost, cleanup }) => {
-      const sessions = await Promise.all(
-        offsets.flatMap((bytes) =>
-          (["till", "warehouse"] as const).map(async (service) => {
-            const proxy = cleanup(await startProxy(vhost.url));
-            proxy.cutAfter(bytes, direction);
-            return { bytes, proxy, session: cleanup(await connect(proxy.url, { system, service })) };
-          }),
-        ),
-      );
-      expect(sessions.every(({ session }) => session.isReady)).toBe(true);
+      const through = async <N extends "till" | "warehouse">(service: N, bytes: number) => {
+        const proxy = cleanup(await startProxy(vhost.url));
+        proxy.cutAfter(bytes, direction);
+        return { proxy, session: cleanup(await connect(proxy.url, { system, service })) };
+      };
+      const tills = await Promise.all(offsets.map((bytes) => through("till", bytes)));
+      const warehouses = await Promise.all(offsets.map((bytes) => through("warehouse", bytes)));
+      const sessions = [...tills, ...warehouses];
+      for (const { session } of warehouses) await session.respond(quote, ({ article }) => ({ article, cents: 1 }));
+      // The cut may come just after it was connected, or with the first message
+      await expect.poll(() => sessions.every(({ session }) => session.isReady)).toBe(true);
+      for (const { session } of tills) {
+        const order = { orderId: "1", article: "lamp", pieces: 1 };
+        await expect.poll(() => session.notify(orderPlaced, order).then(() => true, String)).toBe(true);
+        const lamp = { article: "lamp", pieces: 1 };
+        await expect.poll(() => session.request(quote, lamp).then(({ cents }) => cents, String)).toBe(1);
+      }
       // That each was cut shows in a second connection, but where set-up took fewer bytes than that
       expect(sessions.filter(({ proxy }) => proxy.accepted > 1).length).toBeGreaterThan(offsets.length);
     },

@@ -1,10 +1,10 @@
-import { globSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmdirSync } from "node:fs";
+import { globSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from "node:fs";
 import { chmod } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { getContainerRuntimeClient } from "testcontainers";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { startPostgres, startProcess, startRabbitMq } from "../../src/index.ts";
 import { findPostgres } from "../../src/postgres-machine.ts";
 import { findRabbitMq } from "../../src/rabbitmq-machine.ts";
@@ -21,6 +21,15 @@ function processesIn(folder: string): string[] {
       return false;
     }
   });
+}
+
+/** Where servers make their folders: nobody else's are in it. */
+async function folderOfOwn(): Promise<string> {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "left-behind-")));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  // Servers run under other users
+  await chmod(folder, 0o755);
+  return folder;
 }
 
 async function containersOf(pid: number): Promise<string[]> {
@@ -43,9 +52,7 @@ describe("nothing is left behind", () => {
     "when the process that started $what ($source) is killed with -9",
     async ({ what, source, isHere }, { skip }) => {
       if (!(await isHere())) skip(`needs ${what} from ${source}`);
-      const folder = realpathSync(mkdtempSync(join(tmpdir(), "left-behind-")));
-      // Servers run under other users
-      await chmod(folder, 0o755);
+      const folder = await folderOfOwn();
       const holder = await startProcess({
         main: hold,
         args: [what, source],
@@ -60,7 +67,6 @@ describe("nothing is left behind", () => {
       expect(await traces()).not.toEqual([]);
       await holder.kill();
       await expect.poll(traces).toEqual([]);
-      rmdirSync(folder);
     },
   );
 
@@ -69,16 +75,18 @@ describe("nothing is left behind", () => {
       skip("needs RabbitMQ and PostgreSQL on this machine");
     const before = new Set(childrenOf(process.pid));
     const ourChildren = (): string[] => childrenOf(process.pid).filter((pid) => !before.has(pid));
-    const foldersBefore = new Set(readdirSync(tmpdir()));
+    const folder = await folderOfOwn();
+    vi.stubEnv("TMPDIR", folder);
+    onTestFinished(() => void vi.unstubAllEnvs());
     {
       await using broker = await startRabbitMq({ from: ["machine"], env: {} });
       await using database = (await startPostgres({ from: ["machine"], env: {} })).server ?? skip("gone meanwhile");
       expect([broker.source, database.source]).toEqual(["machine", "machine"]);
       expect(ourChildren().length).toBeGreaterThan(2);
+      expect(readdirSync(folder).length).toBeGreaterThan(1);
     }
     await expect.poll(ourChildren).toEqual([]);
-    const ours = readdirSync(tmpdir()).filter((name) => /^(rabbitmq|postgres)-/.test(name) && !foldersBefore.has(name));
-    expect(ours).toEqual([]);
+    expect(readdirSync(folder)).toEqual([]);
   });
 });
 
