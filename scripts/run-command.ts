@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
+import { stripVTControlCharacters } from "node:util";
 
 export interface CommandResult {
   /** 0 when it went well; 1 too when a signal ended it */
   exitCode: number;
-  /** standard output and standard error, as they came */
+  /** standard output and standard error, as they came, less colours: some tools colour what they write in CI, though it is no terminal */
   output: string;
 }
 
@@ -34,7 +35,7 @@ export async function runCommand(
       child.once("error", reject);
       child.once("close", (code) => resolve(code ?? 1));
     });
-    return { exitCode, output };
+    return { exitCode, output: stripVTControlCharacters(output) };
   } finally {
     process.off("SIGINT", forward).off("SIGTERM", forward);
   }
