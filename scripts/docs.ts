@@ -1,6 +1,6 @@
 /**
  * What the documents show and point to is there: code under `<!-- file: PATH -->` is that file, and links lead somewhere.
- * `npm run check` compares; `node scripts/docs.ts --write` copies the code into the documents.
+ * `npm run check` compares; `npm run docs` copies the code into the documents.
  */
 import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -13,7 +13,7 @@ const faults = documents.flatMap((document) => {
   if (isWriting && current !== text) writeFileSync(document, current);
   const isStale = !isWriting && current !== text;
   return [
-    ...(isStale ? [`${document}: shows code that is not that file's any more; node scripts/docs.ts --write`] : []),
+    ...(isStale ? [`${document}: shows code that is not that file's any more; npm run docs copies it`] : []),
     ...deadLinks(document, current),
   ];
 });

@@ -19,6 +19,7 @@ const plans = {
     "the demo: a RabbitMQ, six services and their story, on this machine; Ctrl-C stops and removes all of it",
   "scripts/test.ts": "every test that this machine can run, with one summary at the end",
   "scripts/check.ts": "format, lint, types, imports, dead code and documents",
+  "scripts/docs.ts": "the documents: code that they show is copied from its file",
   "scripts/planted.ts": "every check against a copy with a violation planted in it, which it must find",
 };
 

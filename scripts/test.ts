@@ -120,6 +120,9 @@ async function runVitest(vitestArgs: string[]): Promise<void> {
   try {
     const { testModules, unhandledErrors } = await vitest.start(picked.map((file) => resolve(file)));
     testModules.forEach((module) => countModule(module, options.testNamePattern !== undefined));
+    if (options.testNamePattern !== undefined && tally.passed + tally.failed.length === 0) {
+      tally.failed.push(`No test in the files that were picked has "${options.testNamePattern}" in its name.`);
+    }
     unhandledErrors.forEach((error) => tally.failed.push(`outside of any test: ${messageOf(error)}`));
   } finally {
     await vitest.close();

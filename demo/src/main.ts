@@ -105,13 +105,14 @@ async function play(step: (typeof story)[number], stage: Stage, players: Players
   }
 }
 
-async function goOn(cast: Cast, { api, display }: Players): Promise<void> {
+async function goOn(cast: Cast, { api, display, scheduling, reporting }: Players): Promise<void> {
   await cast.start("score-producer", { args: ["--speed", "12", "--repeat", "5"] });
   console.log(`
 It goes on until Ctrl-C. Try:
-  add a patient      ${api.url}/
-  the latest scores  ${display.url}/scores
-  scores as they come   curl -N ${display.url}/scores/events`);
+  add a patient           ${api.url}/
+    and see who learned   ${scheduling.url}/appointments and ${reporting.url}/reports/registrations
+  the latest scores       ${display.url}/scores
+  scores as they come     curl -N ${display.url}/scores/events`);
   await new Promise((resolve) => ended.signal.addEventListener("abort", resolve));
 }
 

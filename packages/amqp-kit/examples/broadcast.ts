@@ -5,7 +5,7 @@ const priceChanged = broadcast("price_changed", { message: z.object({ article: z
 const system = defineSystem({ shop: { broadcasts: [priceChanged] }, sign: { listens: [priceChanged] } });
 const url = process.env["AMQP_URL"] ?? "amqp://localhost";
 
-await using sign = await connect(url, { system, service: "sign" });
+await using sign = await connect(url, { system, service: "sign", logger: console });
 const shown = Promise.withResolvers<string>();
 await sign.listen(priceChanged, ({ article, cents }) => shown.resolve(`${article}: ${cents} cents`));
 

@@ -6,7 +6,7 @@ const system = defineSystem({ shop: { notifies: [orderPlaced] }, warehouse: { su
 const url = process.env["AMQP_URL"] ?? "amqp://localhost";
 
 // The warehouse has never run yet; its queue stands all the same, and keeps the order.
-await using shop = await connect(url, { system, service: "shop" });
+await using shop = await connect(url, { system, service: "shop", logger: console });
 await shop.notify(orderPlaced, { article: "lamp", pieces: 2 });
 
 await using warehouse = await connect(url, { system, service: "warehouse" });

@@ -12,7 +12,7 @@ const quote = operation("quote", {
 const system = defineSystem({ shop: { requests: [quote] }, warehouse: { responds: [quote] } });
 const url = process.env["AMQP_URL"] ?? "amqp://localhost";
 
-await using warehouse = await connect(url, { system, service: "warehouse" });
+await using warehouse = await connect(url, { system, service: "warehouse", logger: console });
 await warehouse.respond(quote, ({ article }) => {
   if (article !== "lamp") throw new OperationError(quote, "sold_out", { article });
   return { cents: 1999 };

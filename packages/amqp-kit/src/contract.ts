@@ -1,7 +1,7 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 
 /**
- * Contracts: what is said, once, as plain data. Types, topology, validation and documents are all derived from them.
+ * Contracts: what is said, once, as plain data. Types, topology and validation are all derived from them.
  * This file is its own entry, `amqp-kit/contract`, and pulls in neither amqplib nor I/O.
  */
 
@@ -188,7 +188,7 @@ const roleKinds = {
 } as const satisfies Record<keyof Roles, Contract["kind"]>;
 
 /**
- * Says who speaks to whom, once. Start-up, broker permissions, documents and diagrams all read this.
+ * Says who speaks to whom, once. Types of the verbs, declarations on the broker and start-up checks all come from this.
  * @returns the system as given, with literal types
  * @throws {TypeError} an unknown role, a contract under a role of another idiom, or two contracts that claim one name or exchange
  */

@@ -53,8 +53,8 @@ interface Pending {
   operation: Operation;
   /** Written to the broker; before that nothing that is lost concerns it. */
   isSent: boolean;
-  /** When the broker confirmed it, by `performance.now()`; until then only the publisher knows of it. */
-  confirmedAt: number | undefined;
+  /** In its queue, or beyond; until then only the publisher knows of it. */
+  isConfirmed: boolean;
   settle: (reply: Message | Error) => void;
 }
 
@@ -122,7 +122,7 @@ export class Requester {
     const pending: Pending = {
       operation,
       isSent: false,
-      confirmedAt: undefined,
+      isConfirmed: false,
       settle: (outcome) => (outcome instanceof Error ? reject(outcome) : resolve(outcome)),
     };
     // Registered before it is published: an answer may overtake the confirm.
@@ -153,7 +153,7 @@ export class Requester {
           deadline,
         )
         .then(() => {
-          pending.confirmedAt = performance.now();
+          pending.isConfirmed = true;
           this.#lookLater();
         });
       // The answer counts whatever became of the confirm; until it is there, a publish that failed is explained.
@@ -257,10 +257,7 @@ export class Requester {
 
   /** While answers are slow in coming: is anybody there? One look per operation, however many requests wait for it. */
   async #look(): Promise<void> {
-    const now = performance.now();
-    const slow = [...this.#pending.values()].filter(
-      ({ confirmedAt }) => confirmedAt !== undefined && confirmedAt <= now,
-    );
+    const slow = [...this.#pending.values()].filter(({ isConfirmed }) => isConfirmed);
     for (const [operation, requests] of Map.groupBy(slow, (pending) => pending.operation)) {
       try {
         const queue = await lookAtQueue(this.#consuming, operation.name);

@@ -8,6 +8,12 @@ import { test } from "@amqp-idioms/local-servers/vitest";
 
 const kit = join(import.meta.dirname, "../..");
 const tools = join(kit, "node_modules/.bin");
+/** README's, and what each says */
+const examples = {
+  "broadcast.ts": "lamp: 1999 cents\n",
+  "notify.ts": "2 × lamp, message id of 36 characters\n",
+  "request-response.ts": "{ cents: 1999 }\nsold out: sofa\n",
+};
 let project: string;
 let tarball: string;
 
@@ -30,7 +36,6 @@ function run(command: string, args: string[], env: NodeJS.ProcessEnv = {}): stri
 /** An empty project outside of this repository, with the packed kit installed by npm as anybody would. */
 beforeAll(() => {
   project = mkdtempSync(join(tmpdir(), "amqp-kit-packed-"));
-  execFileSync("pnpm", ["run", "build"], { cwd: kit, stdio: "pipe" });
   execFileSync("pnpm", ["pack", "--pack-destination", project], { cwd: kit, stdio: "pipe" });
   const [packed] = globSync("*.tgz", { cwd: project });
   tarball = join(project, packed ?? "");
@@ -38,6 +43,7 @@ beforeAll(() => {
   const { version } = createRequire(import.meta.url)("zod/package.json");
   run("npm", ["install", "--no-audit", "--no-fund", tarball, `zod@${version}`, "@types/node@24", "typescript@7"]);
   copyFileSync(join(kit, "test/packed/shop.ts"), join(project, "shop.ts"));
+  for (const name of Object.keys(examples)) copyFileSync(join(kit, "examples", name), join(project, name));
 });
 afterAll(() => rmSync(project, { recursive: true, force: true }));
 
@@ -55,7 +61,7 @@ describe("the packed kit, installed in an empty project", () => {
     expect(files).toContain("dist/index.mjs");
   });
 
-  test("compiles a strict TypeScript program, its libraries' declarations checked too", () => {
+  test("compiles a strict TypeScript program and README's examples, its libraries' declarations checked too", () => {
     const compilerOptions = {
       strict: true,
       noUncheckedIndexedAccess: true,
@@ -68,13 +74,17 @@ describe("the packed kit, installed in an empty project", () => {
       types: ["node"],
       noEmit: true,
     };
-    writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["shop.ts"] }));
+    writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["*.ts"] }));
     expect(run("node_modules/.bin/tsc", ["-p", "."])).toBe("");
   });
 
   test("runs all six verbs against a broker", ({ vhost }) => {
     const output = run(process.execPath, ["shop.ts"], { AMQP_URL: vhost.url });
     expect(output).toBe("heard 1999\nordered 2\nquoted 1999\nsold out sofa\n");
+  });
+
+  test.for(Object.entries(examples))("runs README's example %s", ([name, said], { vhost }) => {
+    expect(run(process.execPath, [name], { AMQP_URL: vhost.url })).toMatch(said);
   });
 
   test("imports contracts where there is no amqplib", () => {
