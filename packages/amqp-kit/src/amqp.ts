@@ -294,7 +294,7 @@ class Session {
     return this.#call("subscribe", async () => {
       this.#checkRole("subscribes", contract, handler);
       checkOptions("subscribe", options, ["concurrency", "retryDelaysMs"]);
-      const concurrency = positive("concurrency", options.concurrency ?? 1);
+      const concurrency = positive("concurrency", options.concurrency ?? 1, maxConcurrency);
       const retryDelaysMs = options.retryDelaysMs ?? defaultRetryDelaysMs;
       retryDelaysMs.forEach((delayMs) => positive("each of retryDelaysMs", delayMs));
       const connections = { consuming: this.#consuming, publishing: this.#publishing };
@@ -317,7 +317,10 @@ class Session {
     return this.#call("respond", async () => {
       this.#checkRole("responds", contract, handler);
       checkOptions("respond", options, ["concurrency"]);
-      const settings = { service: this.#service, concurrency: positive("concurrency", options.concurrency ?? 10) };
+      const settings = {
+        service: this.#service,
+        concurrency: positive("concurrency", options.concurrency ?? 10, maxConcurrency),
+      };
       this.#clock ??= new ArrivalClock();
       this.#replies ??= new Publisher(this.#publishing, "");
       return this.#start(
@@ -445,7 +448,10 @@ function checkOptions(verb: string, options: object, known: readonly string[]): 
 }
 
 /** @throws {UsageError} */
-function positive(option: string, value: number): number {
-  if (Number.isSafeInteger(value) && value > 0 && value < 2 ** 31) return value;
-  throw new UsageError(`${option} must be a whole number from 1 to ${2 ** 31 - 1}, not ${String(value)}.`);
+/** AMQP carries a prefetch in 16 bits. */
+const maxConcurrency = 65_535;
+
+function positive(option: string, value: number, largest = 2 ** 31 - 1): number {
+  if (Number.isSafeInteger(value) && value > 0 && value <= largest) return value;
+  throw new UsageError(`${option} must be a whole number from 1 to ${largest}, not ${String(value)}.`);
 }

@@ -195,6 +195,7 @@ const roleKinds = {
 export function defineSystem<const S extends System>(system: S & OnlyKnownRoles<S>): S {
   const byName = new Map<string, Contract>();
   const byExchange = new Map<string, Contract>();
+  const byQueue = new Map<string, string>();
   for (const [service, roles] of Object.entries<Roles>(system)) {
     checkName(service);
     for (const [role, contracts] of Object.entries<readonly Contract[]>(roles as Record<string, readonly Contract[]>)) {
@@ -222,10 +223,27 @@ export function defineSystem<const S extends System>(system: S & OnlyKnownRoles<
           );
         }
         byExchange.set(exchange, contract);
+        if (role !== "subscribes" && role !== "responds") continue;
+        const queue = role === "subscribes" ? `${contract.name}.${service}` : contract.name;
+        const owner =
+          role === "subscribes" ? `${contract.kind} "${contract.name}" of "${service}"` : `"${contract.name}"`;
+        claimQueue(byQueue, queue, owner);
       }
     }
   }
   return system;
+}
+
+/** With dots in names, two pairs of names may make one queue, or one that is another's `.dead` or delay queue. */
+function claimQueue(owners: Map<string, string>, queue: string, owner: string): void {
+  owners.set(queue, owners.get(queue) ?? owner);
+  for (const [other, itsOwner] of owners) {
+    const [short, long] = other.length < queue.length ? [other, queue] : [queue, other];
+    const isShared =
+      short === long || (long.startsWith(short) && /^\.(dead|failed|delay\.\d+)$/.test(long.slice(short.length)));
+    if (isShared && itsOwner !== owner)
+      throw new TypeError(`System: ${itsOwner} and ${owner} both claim the queue "${long}". Rename one of them.`);
+  }
 }
 
 function isRole(role: string): role is keyof Roles {

@@ -144,11 +144,15 @@ function readText(
   properties: Message["properties"],
   invalid: (rule: string) => Error,
 ): unknown {
+  let value: unknown;
   try {
-    return decoder(text, { sentAt: sentAt(properties.timestamp) });
+    value = decoder(text, { sentAt: sentAt(properties.timestamp) });
   } catch (error) {
     throw invalid(`its text cannot be read: ${error instanceof Error ? error.message : "the decoder failed"}`);
   }
+  if (!(value instanceof Promise)) return value;
+  value.catch(() => undefined);
+  throw invalid("its decoder does not answer at once: it is asynchronous");
 }
 
 /** The properties that every message of the kit carries. They are information; nobody trusts them. */
@@ -198,8 +202,21 @@ export function attemptOf(headers: Record<string, unknown>): number {
   return typeof attempt === "number" && Number.isInteger(attempt) && attempt >= 1 && attempt <= 1_000 ? attempt : 1;
 }
 
+/** Databases cannot hold U+0000 in a text. */
 function text(value: unknown): string | undefined {
-  return typeof value === "string" && value !== "" && Buffer.byteLength(value) <= maxShortString ? value : undefined;
+  const isUsable = typeof value === "string" && value !== "" && !value.includes("\u0000");
+  return isUsable && Buffer.byteLength(value) <= maxShortString ? value : undefined;
+}
+
+/**
+ * A key that is there and cannot be used must not be ignored: each repeat would be executed.
+ * @throws {InvalidMessageError}
+ */
+export function checkIdempotencyKey(contract: string, { properties }: Message): void {
+  const key: unknown = properties.headers?.["idempotency-key"];
+  if (key === undefined || text(key) !== undefined) return;
+  const rule = `must be a string of 1 to ${maxShortString} bytes without U+0000`;
+  throw new InvalidMessageError(contract, [{ path: "idempotency-key", rule }]);
 }
 
 /** AMQP timestamps are seconds; one in milliseconds, or absurd, is no time at all. */

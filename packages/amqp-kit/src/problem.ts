@@ -19,13 +19,25 @@ interface Problem {
   details?: unknown;
 }
 
+const plainFailure: Problem = { title: "The request failed", code: "internal_error", retryable: true };
+
 /** The error reply for what went wrong with a request. Text and stack of an error that the contract does not declare stay inside. */
-export function problemFor(operation: Operation, error: unknown): Buffer {
+export function problemFor(operation: Operation, error: unknown): { code: string; body: Buffer } {
   const problem = describe(operation, error);
-  const body = Buffer.from(JSON.stringify({ type: `urn:amqp-kit:problem:${problem.code}`, ...problem }));
+  const body = encode(problem);
+  if (body === undefined) return problemFor(operation, undefined);
   return body.length <= maxBodyBytes
-    ? body
+    ? { code: problem.code, body }
     : problemFor(operation, new MessageTooLargeError(operation.name, "body", body.length, maxBodyBytes));
+}
+
+/** @returns undefined when details that its schema lets through have no JSON form */
+function encode(problem: Problem): Buffer | undefined {
+  try {
+    return Buffer.from(JSON.stringify({ type: `urn:amqp-kit:problem:${problem.code}`, ...problem }));
+  } catch {
+    return undefined;
+  }
 }
 
 function describe(operation: Operation, error: unknown): Problem {
@@ -56,7 +68,7 @@ function describe(operation: Operation, error: unknown): Problem {
       // Details that break their own contract are a fault of the responder, like any other.
     }
   }
-  return { title: "The request failed", code: "internal_error", retryable: true };
+  return plainFailure;
 }
 
 /** A request that was refused before its handler saw it. */

@@ -19,7 +19,7 @@ import {
   TooManyRequestsError,
 } from "./errors.ts";
 import type { ArrivalClock } from "./event-loop.ts";
-import { decode, deliveryOf, encode, messageIdOf, propertiesOf, shortString } from "./message.ts";
+import { checkIdempotencyKey, decode, deliveryOf, encode, messageIdOf, propertiesOf, shortString } from "./message.ts";
 import type { Delivery } from "./message.ts";
 import { InvalidRequest, isProblem, problemFor, problemType, readProblem, unreadableReply } from "./problem.ts";
 import { Publisher } from "./publisher.ts";
@@ -420,13 +420,13 @@ export class Responder<O extends Operation> {
       const response = await this.#handler(request, delivery);
       return { body: encode(operation.name, operation.response, response), contentType: json };
     } catch (error) {
-      const isExpected = error instanceof InvalidRequest || error instanceof OperationError;
-      if (!isExpected)
+      const problem = problemFor(operation, error);
+      if (problem.code === "internal_error")
         this.#logger.error(
           { ...facts, ...withoutValues(error), ...(error instanceof InvalidMessageError && { issues: error.issues }) },
           "the handler failed; the requester gets a plain failure",
         );
-      return { body: problemFor(operation, error), contentType: problemType };
+      return { body: problem.body, contentType: problemType };
     }
   }
 
@@ -466,6 +466,7 @@ interface Reply {
 
 function decodeRequest<O extends Operation>(operation: O, message: Message): Output<O["request"]> {
   try {
+    checkIdempotencyKey(operation.name, message);
     return decode(operation.name, operation.request, operation.decoders, message);
   } catch (error) {
     throw error instanceof InvalidMessageError || error instanceof MessageTooLargeError

@@ -49,18 +49,32 @@ export interface Logger {
 const ignore = (): void => undefined;
 export const silent: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
-/** A foreign error's text may quote a patient: its name, code and stack frames do not. */
+/** A foreign error's text may quote a patient: its name, code and stack frames do not. Takes whatever was thrown. */
 export function withoutValues(error: unknown): { error: string; at?: string[] } {
   if (!(error instanceof Error)) return { error: "not an Error" };
-  const code = "code" in error && typeof error.code === "string" ? ` (${error.code})` : "";
-  const at = (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
-  return { error: `${error.name}${code}`, at: at.map((line) => line.trim()) };
+  const code = textOf(error, "code");
+  const at = textOf(error, "stack")
+    .split("\n")
+    .filter((line) => /^\s+at /.test(line));
+  return {
+    error: `${textOf(error, "name") || "Error"}${code && ` (${code})`}`,
+    at: at.map((line) => line.trim()),
+  };
 }
 
 /** What happened, in words; for errors of the kit, of amqplib and of the network. */
 export function told(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.message === "" && "code" in error ? String(error.code) : error.message;
+  return error instanceof Error ? textOf(error, "message") || textOf(error, "code") : typeof error;
+}
+
+/** A property of something that was thrown: it may be anything, or a getter that throws. */
+function textOf(error: Error, property: "name" | "message" | "code" | "stack"): string {
+  try {
+    const value: unknown = property in error ? Reflect.get(error, property) : "";
+    return typeof value === "string" ? value : "";
+  } catch {
+    return "";
+  }
 }
 
 const quietMs = 10_000;

@@ -119,6 +119,33 @@ describe("a system", () => {
     );
   });
 
+  test.for([
+    {
+      what: "an operation and a subscription",
+      system: {
+        till: { responds: [operation("r.b", { ...asked, exchange: "api" })] },
+        b: { subscribes: [notification("r", { message })] },
+      },
+    },
+    {
+      what: "two subscriptions",
+      system: {
+        "add.sched": { subscribes: [notification("p", { message })] },
+        sched: { subscribes: [notification("p.add", { message })] },
+      },
+    },
+    {
+      what: "a subscription and another's dead letters",
+      system: { b: { subscribes: [orderPlaced] }, "b.dead": { subscribes: [orderPlaced] } },
+    },
+    {
+      what: "a subscription and another's delays",
+      system: { b: { subscribes: [orderPlaced] }, "b.delay.1000": { subscribes: [orderPlaced] } },
+    },
+  ])("refuses one queue for $what: each would take the other's messages", ({ system }) => {
+    expect(() => defineSystem(system)).toThrow(/the queue "[^"]+"/);
+  });
+
   test("refuses two idioms on one exchange, whose flags differ", () => {
     const onPrices = operation("quote", { ...asked, exchange: "prices" });
     expect(() => defineSystem({ market: { broadcasts: [prices], responds: [onPrices] } })).toThrow(
