@@ -13,7 +13,6 @@ import {
   InvalidMessageError,
   MessageTooLargeError,
   NoResponderError,
-  OperationError,
   PublishError,
   RequestTimeoutError,
   TooManyRequestsError,

@@ -1,5 +1,7 @@
+import type { IncomingHttpHeaders } from "node:http";
 import { addPatient, getPatient, NewPatient, Patient, PatientRef } from "@amqp-idioms/contracts";
 import type { system } from "@amqp-idioms/contracts";
+import { HttpProblem, problem } from "@amqp-idioms/service-kit";
 import type { Amqp } from "amqp-kit";
 import type { FastifyReply } from "fastify";
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
@@ -25,6 +27,11 @@ export function patientsApi(amqp: Amqp<(typeof system)["add-patient-api"]>): Fas
     http.setSerializerCompiler(serializerCompiler);
     // JSON only: what a form of another site can send without asking is no request of ours
     http.removeContentTypeParser("text/plain");
+    const parseJson = http.getDefaultJsonParser("error", "error");
+    http.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, body, done) => {
+      const text = readUtf8(body, request.headers);
+      return text instanceof HttpProblem ? done(text) : parseJson(request, text, done);
+    });
     http.addHook("onSend", async (_request, reply) => void reply.header("cache-control", "no-store"));
     http.setErrorHandler((error, _request, reply) => {
       // The client has gone: there is nobody to answer
@@ -70,6 +77,19 @@ export function patientsApi(amqp: Amqp<(typeof system)["add-patient-api"]>): Fas
       },
     );
   };
+}
+
+/** Left to Fastify, bytes that are not UTF-8 become U+FFFD, and are stored as somebody's name. */
+function readUtf8(body: Buffer, headers: IncomingHttpHeaders): string | HttpProblem {
+  const charset = /;\s*charset="?([^";\s]*)/i.exec(headers["content-type"] ?? "")?.[1] ?? "utf-8";
+  const encoding = headers["content-encoding"] ?? "identity";
+  if (!/^utf-?8$/i.test(charset) || encoding !== "identity")
+    return problem(415, "unsupported_media_type", { detail: "The body must be JSON in UTF-8, not compressed." });
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(body);
+  } catch {
+    return problem(400, "invalid_message", { detail: "The body is not UTF-8." });
+  }
 }
 
 function problems<Status extends number>(

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { gzipSync } from "node:zlib";
 import { addPatient, getPatient } from "@amqp-idioms/contracts";
 import type { Patient } from "@amqp-idioms/contracts";
 import { OperationError } from "amqp-kit";
@@ -91,6 +92,29 @@ describe("POST /patients", () => {
     for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]) {
       expect(await problemOf(await post(api, person, { "content-type": type }))).toMatchObject({ http: 415 });
     }
+  });
+
+  test("bytes that are not UTF-8 are 400, another charset or a compressed body 415: none becomes a wrong name", async ({
+    vhost,
+    startService,
+    cleanup,
+  }) => {
+    const registry = cleanup(await playRegistry(vhost.url));
+    const api = await startService("add-patient-api");
+    const send = (body: Buffer, headers: Record<string, string> = {}): Promise<Response> =>
+      fetch(`${api.url}/patients`, {
+        method: "POST",
+        body,
+        headers: { "content-type": "application/json", ...headers },
+      });
+    const latin1 = Buffer.from('{"given":"J\u00f6rg","surname":"Quartermain"}', "latin1");
+    expect(await problemOf(await send(latin1))).toMatchObject({ http: 400, code: "invalid_message" });
+    const type = "application/json; charset=iso-8859-1";
+    expect(await problemOf(await send(latin1, { "content-type": type }))).toMatchObject({ http: 415 });
+    const json = Buffer.from(JSON.stringify(person));
+    expect(await problemOf(await send(gzipSync(json), { "content-encoding": "gzip" }))).toMatchObject({ http: 415 });
+    expect(registry.asked).toEqual([]);
+    expect((await send(json, { "content-type": 'application/json; charset="UTF-8"' })).status).toBe(201);
   });
 
   test("the Idempotency-Key travels to the registry; without one each request has a message id of its own", async ({
