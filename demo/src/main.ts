@@ -9,13 +9,13 @@ import { Cast, type ServiceName } from "./cast.ts";
 import { NotHeld, type Report } from "./report.ts";
 import { type Players, type Stage, story } from "./story.ts";
 
-const { once, report: reportFile } = parseArgs({
-  options: { once: { type: "boolean", default: false }, report: { type: "string" } },
-}).values;
+const { once, reportFile } = readArguments();
 const ended = new AbortController();
 const closing: (() => Promise<unknown>)[] = [];
 const report: Report = { ok: false, steps: [] };
 
+// Before the story, so that it is not played for nothing
+if (reportFile !== undefined) await writeReport(reportFile);
 process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
 try {
   const { promise: interrupted, reject } = Promise.withResolvers<never>();
@@ -28,6 +28,28 @@ try {
   }
 }
 await stop();
+
+function readArguments(): { once: boolean; reportFile: string | undefined } {
+  try {
+    const options = { once: { type: "boolean", default: false }, report: { type: "string" } } as const;
+    const { once, report: reportFile } = parseArgs({ options }).values;
+    return { once, reportFile };
+  } catch (error) {
+    console.error(
+      `${error instanceof Error ? error.message : String(error)}\nUsage: npm run demo -- [--once] [--report FILE]`,
+    );
+    return process.exit(2);
+  }
+}
+
+async function writeReport(file: string): Promise<void> {
+  try {
+    await writeFile(file, `${JSON.stringify(report, undefined, 2)}\n`);
+  } catch (error) {
+    console.error(`The report cannot be written: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(2);
+  }
+}
 
 async function run(): Promise<void> {
   const broker = await startRabbitMq({ log: console.log });
@@ -50,7 +72,7 @@ async function run(): Promise<void> {
     if (!(await play(step, stage, players))) break;
   }
   report.ok = report.steps.length === story.length && report.steps.every(({ ok }) => ok);
-  if (reportFile !== undefined) await writeFile(reportFile, `${JSON.stringify(report, undefined, 2)}\n`);
+  if (reportFile !== undefined) await writeReport(reportFile);
   if (report.ok) console.log("\nEvery step held.");
   else process.exitCode = 1;
   if (report.ok && !once) await goOn(cast, players);

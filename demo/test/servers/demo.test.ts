@@ -169,4 +169,14 @@ describe("npm run demo", () => {
       expect(said(demo)).toContain("This did not hold: reporting counts");
     },
   );
+
+  test.for([
+    { args: ["--onec"], says: "Usage: npm run demo -- [--once] [--report FILE]" },
+    { args: ["--once", "--report", "missing/folder/report.json"], says: "The report cannot be written" },
+  ])("says at once what is wrong with $args, before it starts anything", async ({ args, says }, { cleanup }) => {
+    const demo = cleanup(await startDemo(await privateTmp(), args, {}));
+    expect(await demo.exited).toMatchObject({ code: 2 });
+    expect(said(demo)).toContain(says);
+    expect(said(demo)).not.toContain("RabbitMQ in");
+  });
 });

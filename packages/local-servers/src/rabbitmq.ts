@@ -262,6 +262,7 @@ class OwnedRabbitMq implements RabbitMq {
 async function useNamed(env: NodeJS.ProcessEnv, log: (line: string) => void): Promise<RabbitMq | string> {
   const url = env["AMQP_URL"]?.split(",")[0]?.trim();
   if (url === undefined || url === "") return "AMQP_URL is not set";
+  if (!URL.canParse(url)) throw new Error("AMQP_URL is not a URL like amqp://user:password@host:5672/virtual-host.");
   const { host, hostname, username, password } = new URL(url);
   log(`Using the RabbitMQ that AMQP_URL names, at ${host}`);
   const { version } = await handshake(url, 10_000).catch((error: unknown) => {

@@ -85,6 +85,7 @@ export class Database<Tables> implements AsyncDisposable {
   /** For single statements. Inside `transaction` use what that hands out: a statement here would then be refused */
   readonly kysely: Kysely<Tables>;
   readonly #engine: Engine;
+  #isClosed = false;
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -96,6 +97,8 @@ export class Database<Tables> implements AsyncDisposable {
    * channels `outbox:committed` and `inbox:committed` of `node:diagnostics_channel`.
    */
   async transaction<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T> {
+    // The embedded one would wait for ever
+    if (this.#isClosed) throw new Error("The database is closed.");
     return asTransaction((inside) =>
       this.kysely.transaction().execute((tx) => inside(() => work(tx.withoutPlugins()))),
     );
@@ -117,6 +120,7 @@ export class Database<Tables> implements AsyncDisposable {
 
   /** Waits for transactions that are open, two seconds at most. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await this.#engine.close();
   }
 

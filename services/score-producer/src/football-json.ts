@@ -28,7 +28,8 @@ export type Score = readonly [home: number, away: number];
 
 // The limits are such that what is told of a match is a valid score update
 const Count = z.int().min(0).max(9999);
-const Result = z.tuple([Count, Count]);
+/** A match that was not played has no result, or null for one. */
+const Result = z.preprocess((result) => result ?? undefined, z.tuple([Count, Count]).optional());
 const Team = z.string().min(1).max(60);
 
 /** Stoppage time comes in two forms: `"minute": 90, "offset": 4`, and `"minute": "90+4"`. */
@@ -40,7 +41,7 @@ const Minute = z.preprocess(
 const GoalEntry = z.object({
   name: z.string().min(1).max(400),
   minute: Minute,
-  offset: z.int().min(0).default(0),
+  offset: z.int().min(0).max(99).default(0),
   penalty: z.boolean().optional(),
   owngoal: z.boolean().optional(),
 });
@@ -49,7 +50,7 @@ const MatchEntry = z.object({
   round: z.string().max(70).optional(),
   team1: Team,
   team2: Team,
-  score: z.object({ ft: Result.optional(), et: Result.optional(), p: Result.optional() }).optional(),
+  score: z.preprocess((score) => score ?? undefined, z.object({ ft: Result, et: Result, p: Result }).optional()),
   goals1: z.array(GoalEntry).optional(),
   goals2: z.array(GoalEntry).optional(),
 });

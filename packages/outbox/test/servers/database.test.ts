@@ -90,6 +90,12 @@ describe.each(databases)("a database on %s", (_name, test) => {
     expect(await database.isReachable()).toBe(false);
   });
 
+  test("a transaction that is begun after close rejects", async ({ location }) => {
+    const database = await openDatabase<Tables>(location, options);
+    await database.close();
+    await expect(database.transaction(async () => {})).rejects.toThrow("The database is closed");
+  });
+
   test("may be closed twice", async ({ location }) => {
     const database = await openDatabase<Tables>(location, options);
     await database.close();

@@ -1,6 +1,18 @@
 import { expect, test } from "vitest";
 import { readMatches } from "../../src/football-json.ts";
 
+test.for([{ score: { ft: null } }, { score: null }, {}])(
+  "a match without a result, %j, was not played, and the others are read",
+  (unplayed) => {
+    const teams = { team1: "Home", team2: "Away" };
+    const matches = [
+      { ...teams, ...unplayed },
+      { ...teams, score: { ft: [1, 0] } },
+    ];
+    expect(readMatches(JSON.stringify({ matches })).length).toBe(1);
+  },
+);
+
 test("both forms of stoppage time are understood, and a minute may be a number or text", () => {
   expect(
     goalsOf({
