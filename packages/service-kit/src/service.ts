@@ -139,7 +139,9 @@ async function settingsOrExit<S extends Declared>(name: string, declared: S): Pr
 }
 
 function inWords(error: unknown, host: string, port: number): unknown {
-  if (!(error instanceof Error && "syscall" in error && error.syscall === "listen" && "code" in error)) return error;
+  if (!(error instanceof Error && "syscall" in error && "code" in error)) return error;
+  // A HOST that is a name is looked up first
+  if (error.syscall !== "listen" && error.syscall !== "getaddrinfo") return error;
   const why = error.code === "EADDRINUSE" ? "it is in use" : String(error.code);
   return new Error(`Cannot listen on ${host}, port ${port}: ${why}. Set PORT (0 picks a free one) or HOST.`, {
     cause: error,

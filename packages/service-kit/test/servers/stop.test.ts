@@ -115,6 +115,12 @@ describe("a service that comes to an end by itself", () => {
     expect(await second.exited).toMatchObject({ code: 1 });
     expect(JSON.stringify(second.lines)).toMatch(/it is in use. Set PORT/);
   });
+
+  test("exits 1 when it cannot listen on its host, and says which variable to set", async () => {
+    await using service = await started("plain", { waitForReady: false, env: { HOST: "host.invalid" } });
+    expect(await service.exited).toMatchObject({ code: 1 });
+    expect(JSON.stringify(service.lines)).toMatch(/Cannot listen on host.invalid.*or HOST/);
+  });
 });
 
 test("a service whose output nobody reads any more lives on, and stops as ever", async () => {
