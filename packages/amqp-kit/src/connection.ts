@@ -161,12 +161,13 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   /**
    * Resolves once connected.
    * @param options.failFast  at the first start: settings that cannot work reject instead of being tried for ever
+   * @param options.isOnlyTry  at the first start: so does whatever else happens, once each address was tried
    * @throws {ConnectionError} {ClosedError}
    */
-  async opened(options: { failFast?: boolean } = {}): Promise<void> {
+  async opened(options: { failFast?: boolean; isOnlyTry?: boolean } = {}): Promise<void> {
     if (!this.#started) {
       this.#started = true;
-      void this.#keepOpen(options.failFast === true);
+      void this.#keepOpen(options.failFast === true, options.isOnlyTry === true);
     }
     await this.#open.promise;
   }
@@ -236,7 +237,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     if (this.#isClosing) this.#open.reject(new ClosedError("The connection was closed."));
   }
 
-  async #keepOpen(failFast: boolean): Promise<void> {
+  async #keepOpen(failFast: boolean, isOnlyTry: boolean): Promise<void> {
     const ended = this.#ended.signal;
     for (let failures = 0, turn = 0; !this.#isClosing; turn++) {
       const endpoint = this.#endpoints[turn % this.#endpoints.length]!;
@@ -245,17 +246,19 @@ export class Connection extends EventEmitter<ConnectionEvents> {
       try {
         const { model, lost } = await this.#dial(endpoint, hangUp);
         failFast = false;
+        isOnlyTry = false;
         const since = performance.now();
         this.#onOpen(model, endpoint);
         await lost;
         if (performance.now() - since > stableAfterMs) failures = 0;
       } catch (error) {
         if (this.#isClosing) return;
-        if (failFast && isFatal(error)) {
-          this.#open.reject(new ConnectionError(adviceFor(error, endpoint), { retryable: false, cause: error }));
+        const isRoundDone = (turn + 1) % this.#endpoints.length === 0;
+        if ((failFast && isFatal(error)) || (isOnlyTry && isRoundDone)) {
+          const retryable = !isFatal(error);
+          this.#open.reject(new ConnectionError(adviceFor(error, endpoint), { retryable, cause: error }));
           return;
         }
-        const isRoundDone = (turn + 1) % this.#endpoints.length === 0;
         const delayMs = isRoundDone ? Math.round(backoffMs(failures)) : 0;
         this.#logger.warn(
           { connection: this.#purpose, delayMs },
