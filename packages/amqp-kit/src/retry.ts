@@ -6,6 +6,7 @@ import { Deadline } from "./deadline.ts";
 import { AmqpKitError, InvalidMessageError, MessageTooLargeError } from "./errors.ts";
 import { attemptHeader, attemptOf, maxHeaderBytes, sizeOf } from "./message.ts";
 import { Publisher } from "./publisher.ts";
+import type { Outgoing } from "./publisher.ts";
 import { told, withoutValues } from "./telemetry.ts";
 import type { Logger } from "./telemetry.ts";
 import { deadQueue, declareSubscription, delayQueue } from "./topology.ts";
@@ -99,12 +100,7 @@ export class FailureRoute {
     while (!abort.signal.aborted) {
       try {
         await this.#publisher.publish(
-          {
-            messageId: text(message.properties.messageId),
-            routingKey,
-            body: message.content,
-            properties: () => propertiesThatTravel(message, travelling),
-          },
+          movedOn(message, routingKey, travelling),
           new Deadline(confirmTimeoutMs, abort.signal),
         );
         incoming.ack();
@@ -124,8 +120,18 @@ export class FailureRoute {
   }
 }
 
+/** The same message on its way to another queue. */
+export function movedOn(message: Message, routingKey: string, headers: Record<string, unknown>): Outgoing {
+  return {
+    messageId: text(message.properties.messageId),
+    routingKey,
+    body: message.content,
+    properties: () => propertiesThatTravel(message, headers),
+  };
+}
+
 /** As they came, except what a broker acts upon: kept `CC` would put a copy into the main queue. Headers over the limit stay behind. */
-function headersThatTravel({ properties }: Message): Record<string, unknown> {
+export function headersThatTravel({ properties }: Pick<Message, "properties">): Record<string, unknown> {
   const all = Object.entries<unknown>(properties.headers ?? {}).filter(
     ([name]) => !/^(x-.*|CC|BCC)$/i.test(name) && !isTooLong(name),
   );

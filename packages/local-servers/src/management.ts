@@ -220,7 +220,13 @@ export class Management {
   async setPolicy(
     vhost: string,
     name: string,
-    policy: { pattern: string; definition: Arguments; applyTo?: "queues" | "exchanges" | "all"; priority?: number },
+    policy: {
+      pattern: string;
+      definition: Arguments;
+      /** Kinds of queues: from RabbitMQ 3.12 on */
+      applyTo?: "queues" | "quorum_queues" | "exchanges" | "all";
+      priority?: number;
+    },
   ): Promise<void> {
     const { pattern, definition, applyTo = "queues", priority = 0 } = policy;
     await this.#send("PUT", path("policies", vhost, name), { pattern, definition, "apply-to": applyTo, priority });

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { copyFileSync, globSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -85,6 +85,21 @@ describe("the packed kit, installed in an empty project", () => {
 
   test.for(Object.entries(examples))("runs README's example %s", ([name, said], { vhost }) => {
     expect(run(process.execPath, [name], { AMQP_URL: vhost.url })).toMatch(said);
+  });
+
+  test("looks after dead letters: npx amqp-kit, with a system in TypeScript that package.json names", ({ vhost }) => {
+    const system = `
+      import { defineSystem, notification } from "amqp-kit/contract";
+      import { z } from "zod";
+      const orderPlaced = notification("order_placed", { message: z.object({ pieces: z.int() }) });
+      export const shop: object = defineSystem({ shop: { notifies: [orderPlaced] }, warehouse: { subscribes: [orderPlaced] } });
+    `;
+    writeFileSync(join(project, "system.ts"), system);
+    const manifest = JSON.parse(readFileSync(join(project, "package.json"), "utf8"));
+    writeFileSync(join(project, "package.json"), JSON.stringify({ ...manifest, "amqp-kit": { system: "system.ts" } }));
+    const output = run("npx", ["amqp-kit", "dead", "list"], { AMQP_URL: vhost.url });
+    expect(output).toBe("order_placed.warehouse.dead: not there\n");
+    expect(run("npx", ["amqp-kit", "dead", "policy", "--json"])).toContain("order_placed\\\\.warehouse");
   });
 
   test("imports contracts where there is no amqplib", () => {

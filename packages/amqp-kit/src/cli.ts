@@ -1,0 +1,215 @@
+#!/usr/bin/env node
+import { resolve } from "node:path";
+import { createInterface } from "node:readline/promises";
+import { help, readArguments } from "./cli-arguments.ts";
+import type { Arguments, Values } from "./cli-arguments.ts";
+import { readUrls } from "./connection.ts";
+import { Groups, counted, recordOf, summaryOf, textOf } from "./dead-letter-text.ts";
+import { DeadLetters, workQueue } from "./dead-letters.ts";
+import { deadPolicy, policyCommand, warningOf } from "./dead-policy.ts";
+import { UsageError } from "./errors.ts";
+import { SavedLetters } from "./saved-letters.ts";
+import { Selection } from "./selection.ts";
+import { findSystemFile, loadSystems } from "./system-file.ts";
+import { told } from "./telemetry.ts";
+import { deadQueue, subscriptionQueue } from "./topology.ts";
+
+/** `amqp-kit dead …`. Exit codes: 0 done, 1 failed, 2 wrong usage. */
+
+interface Work {
+  dead: DeadLetters;
+  /** Name and number of messages; undefined: it is not there. */
+  queues: ReadonlyMap<string, number | undefined>;
+  values: Values;
+  selection: Selection;
+}
+
+const interrupted = new AbortController();
+/** A package manager passes on the Ctrl-C that the terminal has sent to everybody: that is not a second one. */
+const sameSignalMs = 200;
+let interruptedAt = Infinity;
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    if (performance.now() - interruptedAt > sameSignalMs) process.exit(1);
+    interruptedAt = Math.min(interruptedAt, performance.now());
+    interrupted.abort();
+  });
+}
+// Whoever read the output has gone: `dead show | head`
+process.stdout.on("error", () => interrupted.abort());
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: readonly string[]): Promise<0 | 1 | 2> {
+  try {
+    await run(readArguments(args));
+    if (!interrupted.signal.aborted) return 0;
+    complain("Interrupted. What was not done yet is where it was.");
+    return 1;
+  } catch (error) {
+    complain(told(error));
+    if (!(error instanceof UsageError)) return 1;
+    complain('"amqp-kit dead --help" says more.');
+    return 2;
+  }
+}
+
+async function run({ command, queues: given, values }: Arguments): Promise<void> {
+  if (command === "help") return print(help);
+  const selection = new Selection(values);
+  const isAll = given.length === 0 && selection.isAll;
+  if (isAll && !values.all && (command === "requeue" || command === "discard"))
+    throw new UsageError("Which messages? Name queues, choose by --id, --reason or age, or say --all.");
+  if (command === "discard" && !values.yes && !process.stdin.isTTY)
+    throw new UsageError("Without a terminal nobody can be asked: --yes discards all the same.");
+
+  const known = await deadQueues(values.system, given.length === 0);
+  const names = given.length === 0 ? known : [...new Set(given)];
+  names.forEach(workQueue);
+  if (command === "policy") return policy(names, values);
+
+  const settings = { isPolicySet: values["policy-is-set"], signal: interrupted.signal };
+  await using dead = await DeadLetters.open(urls(), settings);
+  const queues = new Map<string, number | undefined>();
+  for (const queue of names) queues.set(queue, await dead.count(queue));
+  const unknown = names.find((queue) => queues.get(queue) === undefined && !known.includes(queue));
+  if (unknown !== undefined) {
+    const hint = known.length === 0 ? "" : ` The system's are ${known.join(", ")}.`;
+    throw new UsageError(`There is no queue "${unknown}" on the broker.${hint}`);
+  }
+  await { list, show, requeue, discard }[command]({ dead, queues, values, selection });
+  if (!interrupted.signal.aborted) selection.checkFound();
+}
+
+async function list({ dead, queues, values }: Work): Promise<void> {
+  let deliveryCount = 0;
+  for (const [queue, waiting] of queues) {
+    const groups = new Groups();
+    const messages = waiting && (await dead.look(queue, (letters) => groups.add(letters)));
+    deliveryCount = Math.max(deliveryCount, groups.highestDeliveryCount);
+    const json = (): string => JSON.stringify({ queue, messages: messages ?? null, groups: groups.all });
+    await print(values.json ? json() : summaryOf(queue, messages, groups.all));
+  }
+  const warning = warningOf(dead.brokerVersion, deliveryCount);
+  if (warning !== undefined) complain(warning);
+}
+
+async function show({ dead, queues, values, selection }: Work): Promise<void> {
+  for (const queue of withMessages(queues)) {
+    await dead.look(queue, async (letters) => {
+      for (const letter of letters.filter(selection.isWanted))
+        await print(values.json ? JSON.stringify(recordOf(queue, letter)) : textOf(queue, letter));
+    });
+  }
+}
+
+async function requeue({ dead, queues, values, selection }: Work): Promise<void> {
+  for (const queue of withMessages(queues)) {
+    let sentBack = 0;
+    let messages = 0;
+    try {
+      await dead.sendBack(queue, selection.isWanted, (sent, seen) => {
+        sentBack = sent;
+        messages = seen;
+        progress(`${queue}: ${sentBack} sent back, ${messages} of ${queues.get(queue)} looked at`);
+      });
+    } finally {
+      progress("");
+      const text = `${queue}: ${sentBack} of ${counted(messages)} sent back to ${workQueue(queue)}`;
+      await print(values.json ? JSON.stringify({ queue, sentBack, messages }) : text);
+    }
+  }
+}
+
+async function discard({ dead, queues, values, selection }: Work): Promise<void> {
+  await using saved = values.save === undefined ? undefined : await SavedLetters.create(resolve(values.save));
+  for (const queue of withMessages(queues)) {
+    const discarded = await dead.discard(
+      queue,
+      selection.isWanted,
+      async (letters) => saved?.write(letters.map((letter) => JSON.stringify(recordOf(queue, letter)))),
+      async (count) => {
+        await saved?.sync();
+        return values.yes || (await isConfirmed(`Delete ${counted(count)} of ${queue} for good? [y/N] `));
+      },
+      () => saved?.keep(),
+    );
+    await saved?.forgetTheRest();
+    await print(values.json ? JSON.stringify({ queue, discarded }) : `${queue}: ${counted(discarded)} discarded`);
+  }
+}
+
+async function policy(queues: readonly string[], { json }: Values): Promise<void> {
+  const url = process.env["AMQP_URL"];
+  const virtualHost = url === undefined ? "/" : readUrls(urls())[0]!.virtualHost;
+  const definitions = deadPolicy(queues, virtualHost);
+  const text = [
+    "For RabbitMQ 4; 3.x refuses it, and has no limit to lift. As a command:",
+    `  ${policyCommand(definitions)}`,
+    "or in a definitions file:",
+    `  ${JSON.stringify(definitions)}`,
+  ].join("\n\n");
+  await print(json ? JSON.stringify(definitions) : text);
+}
+
+/** @throws {UsageError} */
+async function deadQueues(file: string | undefined, isNeeded: boolean): Promise<string[]> {
+  const found = file === undefined ? findSystemFile(process.cwd()) : resolve(file);
+  if (found === undefined && isNeeded) {
+    const inPackageJson = '"amqp-kit": { "system": "FILE" } in package.json';
+    throw new UsageError(`Whose queues? Name the module that exports the system: --system FILE, or ${inPackageJson}.`);
+  }
+  const systems = found === undefined ? [] : await loadSystems(found);
+  const queues = systems
+    .flatMap((system) => Object.entries(system))
+    .flatMap(([service, { subscribes = [] }]) => subscribes.map((contract) => subscriptionQueue(contract, service)));
+  if (queues.length === 0 && isNeeded) throw new UsageError(`Nobody subscribes to anything in the system of ${found}.`);
+  return [...new Set(queues.map(deadQueue))];
+}
+
+/** @throws {UsageError} */
+function urls(): string[] {
+  const url = process.env["AMQP_URL"];
+  if (url === undefined || url === "")
+    throw new UsageError("Which broker? Set AMQP_URL, for instance to amqp://user:password@localhost:5672.");
+  return url.split(",").map((one) => one.trim());
+}
+
+/** Says of the others that there is nothing to do. */
+function withMessages(queues: ReadonlyMap<string, number | undefined>): string[] {
+  for (const [queue, waiting] of queues) if (!waiting) complain(summaryOf(queue, waiting, []));
+  return [...queues.keys()].filter((queue) => queues.get(queue));
+}
+
+async function isConfirmed(question: string): Promise<boolean> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  // In its raw mode a terminal sends no signal.
+  terminal.once("SIGINT", () => interrupted.abort());
+  try {
+    const answer = await terminal.question(question, { signal: interrupted.signal });
+    return /^y(es)?$/i.test(answer.trim());
+  } catch {
+    return false;
+  } finally {
+    terminal.close();
+  }
+}
+
+/** Resolves when it has left, so that a slow reader holds up the reading; but not the end of it. */
+async function print(text: string): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const onEnd = (): void => resolve();
+  interrupted.signal.addEventListener("abort", onEnd);
+  process.stdout.write(`${text}\n`, onEnd);
+  if (!interrupted.signal.aborted) await promise;
+  interrupted.signal.removeEventListener("abort", onEnd);
+}
+
+function complain(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+/** One line that is written over, on a terminal only. */
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
+}

@@ -1,0 +1,286 @@
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import {
+  amqpMethods,
+  type FetchedMessage,
+  freePorts,
+  privateFolder,
+  startProcess,
+  startProxy,
+  type VirtualHost,
+} from "@amqp-idioms/local-servers";
+import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
+import { describe, expect } from "vitest";
+import { connect } from "../../src/index.ts";
+import { orderPlaced, system } from "../contracts.ts";
+import { amqpKit, cli, systemFile } from "../operator.ts";
+import { bareDeadLetters } from "../peers/bare-dead-letters.ts";
+
+const queue = "order.placed.billing";
+const dead = `${queue}.dead`;
+const inQueue = (vhost: VirtualHost, name: string): Promise<FetchedMessage[]> =>
+  vhost.management.getMessages(vhost.name, name);
+const hoursAgo = (hours: number): string => new Date(Date.now() - hours * 3_600_000).toISOString();
+const json = (out: string): unknown[] => out.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line)]));
+
+/** What a handler that always throws, and somebody's garbage, have left: two orders and one message that cannot be read. */
+async function leaveDead(vhost: VirtualHost, cleanup: Cleanup): Promise<void> {
+  const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+  const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+  for (const orderId of ["1", "2"]) {
+    await till.notify(orderPlaced, { orderId, article: "secret lamp", pieces: 1 }, { messageId: `order-${orderId}` });
+  }
+  await vhost.management.publish(vhost.name, { exchange: "order.placed", body: Buffer.from([0xff, 0x00]) });
+  const failing = await billing.subscribe(
+    orderPlaced,
+    ({ article }) => {
+      throw new RangeError(`no ${article} left`);
+    },
+    { retryDelaysMs: [] },
+  );
+  await expect.poll(() => inQueue(vhost, dead)).toHaveLength(3);
+  await failing.stop();
+}
+
+/** Three that were set aside at known times, for known reasons. */
+async function leaveThree(url: string, cleanup: Cleanup): Promise<Awaited<ReturnType<typeof bareDeadLetters>>> {
+  const bare = cleanup(await bareDeadLetters(url, queue));
+  await bare.setAside([
+    {
+      body: "1",
+      messageId: "one",
+      headers: { "amqp-kit-reason": "handler_failed", "amqp-kit-last-failed-at": hoursAgo(30) },
+    },
+    {
+      body: "2",
+      messageId: "two",
+      headers: { "amqp-kit-reason": "invalid_message", "amqp-kit-last-failed-at": hoursAgo(3) },
+    },
+    { body: "3", messageId: "three" },
+  ]);
+  return bare;
+}
+
+describe("amqp-kit dead", () => {
+  test("list counts each queue of the system, groups by reason, service and error, and shows no values", async ({
+    vhost,
+    cleanup,
+  }) => {
+    await leaveDead(vhost, cleanup);
+    const { code, out, errors } = await amqpKit(vhost.url, "dead", "list");
+    expect({ code, errors }).toEqual({ code: 0, errors: "" });
+    const time = /\d{4}-\d\d-\d\dT[\d:.]+Z/g;
+    expect(out.replaceAll(time, "TIME")).toBe(
+      `${dead}: 3 messages
+  2 × handler_failed, billing: RangeError
+      from TIME to TIME
+  1 × invalid_message, billing: InvalidMessageError: Message of "order.placed" is not valid: its body is not UTF-8.
+      at TIME
+order.placed.shipping.dead: not there
+`,
+    );
+    const objects = json((await amqpKit(vhost.url, "dead", "list", "--json")).out);
+    const failed = { reason: "handler_failed", service: "billing", error: "RangeError", messages: 2 };
+    expect(objects).toMatchObject([
+      { queue: dead, messages: 3, groups: [failed, { reason: "invalid_message", messages: 1 }] },
+      { queue: "order.placed.shipping.dead", messages: null, groups: [] },
+    ]);
+    expect((await amqpKit(vhost.url, "dead", "list", "order.placed.shipping.dead")).out).not.toContain("billing");
+  });
+
+  test("show tells a message in full, as text or base64, and moves no cursor", async ({ vhost, cleanup }) => {
+    await leaveDead(vhost, cleanup);
+    const order = await amqpKit(vhost.url, "dead", "show", "--id", "order-2");
+    expect(order.code).toBe(0);
+    expect(order.out).toContain(`${dead}: message order-2\n`);
+    expect(order.out).toContain("\n  appId: till\n");
+    expect(order.out).toContain("\n  header amqp-kit-reason: handler_failed\n");
+    expect(order.out).toContain(`:\n    {"orderId":"2","article":"secret lamp","pieces":1}\n`);
+    const [unread] = json((await amqpKit(vhost.url, "dead", "show", "--json", "--reason", "invalid_message")).out);
+    expect(unread).toMatchObject({ queue: dead, body: "/wA=", bodyEncoding: "base64" });
+
+    const shipping = cleanup(await bareDeadLetters(vhost.url, "order.placed.shipping"));
+    await shipping.setAside([{ body: "a\u001b[2Jb\nc", headers: { "x\u009b": "\u202ed" } }]);
+    const shown = await amqpKit(vhost.url, "dead", "show", "order.placed.shipping.dead");
+    expect(shown.out).toContain("message without an id");
+    expect(shown.out).toContain("    a\\u001b[2Jb\n    c\n");
+    expect(shown.out).toContain("header x\\u009b: \\u202ed");
+  });
+
+  test("requeue sends back to the one subscriber, under the same id, without what a broker acts upon (pitfalls 90b, 92)", async ({
+    vhost,
+    broker,
+    cleanup,
+  }) => {
+    const billing = cleanup(await bareDeadLetters(vhost.url, queue));
+    const shipping = cleanup(await bareDeadLetters(vhost.url, "order.placed.shipping"));
+    const { username } = new URL(broker.url);
+    const headers = {
+      CC: [dead],
+      "x-mine": 1,
+      "amqp-kit-attempt": 6,
+      "amqp-kit-error": "Error",
+      "idempotency-key": "k",
+    };
+    const properties = { type: "order.placed", appId: "till", correlationId: "c", replyTo: "r", priority: 3 };
+    const dangers = { expiration: "600000", userId: decodeURIComponent(username) };
+    await billing.setAside([{ body: "1", messageId: "one", headers, ...properties, ...dangers }]);
+    const { code, out } = await amqpKit(vhost.url, "dead", "requeue", dead);
+    expect({ code, out }).toEqual({ code: 0, out: `${dead}: 1 of 1 message sent back to ${queue}\n` });
+    const [message, ...others] = await billing.drain(queue);
+    expect(others).toEqual([]);
+    expect(message?.content.toString()).toBe("1");
+    expect(message?.properties).toMatchObject({ messageId: "one", deliveryMode: 2, ...properties });
+    expect(message?.properties.headers).toEqual({ "idempotency-key": "k" });
+    expect([message?.properties.expiration, message?.properties.userId]).toEqual([undefined, undefined]);
+    expect([await billing.count(dead), await shipping.count("order.placed.shipping")]).toEqual([0, 0]);
+  });
+
+  test("requeue sends back some: by id, reason, age or number", async ({ vhost, cleanup }) => {
+    const bare = await leaveThree(vhost.url, cleanup);
+    const sentBack = async (...args: string[]): Promise<string[]> => {
+      expect(await amqpKit(vhost.url, "dead", "requeue", "--json", ...args)).toMatchObject({ code: 0 });
+      const messages = await bare.drain(queue);
+      const bodies = messages.map(({ content }) => String(content));
+      await bare.setAside(messages.map(({ content, properties }) => ({ body: content, ...properties })));
+      return bodies;
+    };
+    expect(await sentBack("--id", "three", "--id", "one")).toEqual(["1", "3"]);
+    // Sent back, they have lost what the kit's headers said
+    await bare.drain(dead);
+    await leaveThree(vhost.url, cleanup);
+    expect(await sentBack("--older-than", "1d")).toEqual(["1"]);
+    expect(await sentBack("--newer-than", "6h")).toEqual(["2"]);
+    expect(await sentBack("--reason", "handler_failed")).toEqual([]);
+    expect(await sentBack("--limit", "2", dead)).toEqual(["3", "1"]);
+    const missing = await amqpKit(vhost.url, "dead", "requeue", "--id", "four");
+    expect(missing).toMatchObject({ code: 1, out: `${dead}: 0 of 3 messages sent back to ${queue}\n` });
+    expect(missing.errors).toContain("No message was found with the id four.\n");
+  });
+
+  test("discard saves what it deletes, beforehand", async ({ vhost, cleanup }) => {
+    const bare = await leaveThree(vhost.url, cleanup);
+    const folder = await privateFolder("saved", undefined);
+    cleanup(() => folder.remove());
+    const file = join(folder.path, "dead.jsonl");
+    const discard = (...args: string[]) => amqpKit(vhost.url, "dead", "discard", "--save", file, ...args);
+    expect(await discard("--id", "four", "--yes")).toMatchObject({ code: 1 });
+    expect(existsSync(file)).toBe(false);
+    const done = await discard("--reason", "handler_failed", "--yes");
+    expect(done).toMatchObject({ code: 0, out: `${dead}: 1 message discarded\n` });
+    expect(json(readFileSync(file, "utf8"))).toMatchObject([{ queue: dead, messageId: "one", body: "1" }]);
+    expect(await discard("--all", "--yes")).toMatchObject({ code: 2, errors: expect.stringContaining("EEXIST") });
+    expect(await bare.count(dead)).toBe(2);
+  });
+
+  test("discard asks first, and requeue tells how far it is, on a terminal", async ({ vhost, cleanup, skip }) => {
+    if (spawnSync("script", ["--version"]).status !== 0) skip("needs script, of util-linux: apt-get install bsdutils");
+    const bare = await leaveThree(vhost.url, cleanup);
+    const onTerminal = async (args: string, typed: string): Promise<string> => {
+      // "script" gives its command a terminal
+      const command = `'${process.execPath}' '${cli}' dead ${args} --system '${systemFile}'`;
+      const options = ["--quiet", "--flush", "--return", "--command", command, "/dev/null"];
+      const env = { AMQP_URL: vhost.url, TERM: "xterm" };
+      const shell = cleanup(await startProcess({ command: "script", args: options, env }));
+      shell.write(typed);
+      expect(await shell.exited).toMatchObject({ code: 0 });
+      return shell.lines.map(({ text }) => text).join("\n");
+    };
+    expect(await onTerminal("discard --all", "n\n")).toContain(`Delete 3 messages of ${dead} for good? [y/N]`);
+    expect(await bare.count(dead)).toBe(3);
+    expect(await onTerminal("requeue --id one", "")).toContain(`\u001b[K${dead}: 1 sent back, 3 of 3 looked at`);
+    expect(await onTerminal("discard --all", "y\n")).toContain(`${dead}: 2 messages discarded`);
+    expect(await bare.count(dead)).toBe(0);
+  });
+
+  test("Ctrl-C puts back at once what nobody reads to its end", async ({ vhost, cleanup }) => {
+    const bare = cleanup(await bareDeadLetters(vhost.url, queue));
+    await bare.setAside(Array.from({ length: 300 }, () => "x".repeat(4_096)).map((body) => ({ body })));
+    const env = { PATH: process.env["PATH"], AMQP_URL: vhost.url };
+    const child = spawn(process.execPath, [cli, "dead", "show", dead], { env, stdio: ["ignore", "pipe", "pipe"] });
+    cleanup(() => child.kill("SIGKILL"));
+    const errors = text(child.stderr);
+    await once(child.stdout, "readable");
+    await expect.poll(() => bare.count(dead)).toBeLessThan(300);
+    // Twice, as with a package manager in between
+    child.kill("SIGINT");
+    child.kill("SIGINT");
+    await expect.poll(() => bare.count(dead)).toBe(300);
+    expect(child.exitCode).toBeNull();
+    const ended = once(child, "close");
+    child.stdout.resume();
+    expect(await ended).toEqual([1, null]);
+    expect(await errors).toBe("Interrupted. What was not done yet is where it was.\n");
+  });
+
+  test("works with an operator's least rights, and is told what is missing", async ({ vhost, cleanup }) => {
+    await leaveThree(vhost.url, cleanup);
+    const [user, password] = [`operator-${vhost.name}`, "p@ss/word"];
+    const least = {
+      configure: "^$",
+      write: "^order\\.placed\\.[a-z-]+\\.failed$",
+      read: "^order\\.placed\\.[a-z-]+\\.dead$",
+    };
+    await vhost.management.createUser(user, password, { vhost: vhost.name, ...least });
+    cleanup(() => vhost.management.deleteUser(user));
+    const url = new URL(vhost.url);
+    [url.username, url.password] = [user, encodeURIComponent(password)];
+    const operator = (...args: string[]) => amqpKit(url.href, "dead", ...args);
+    expect(await operator("list")).toMatchObject({ code: 0, out: expect.stringContaining("3 messages") });
+    expect(await operator("show", "--json")).toMatchObject({ code: 0, out: expect.stringContaining('"body":"3"') });
+    expect(await operator("requeue", "--id", "one")).toMatchObject({ code: 0 });
+    expect(await operator("discard", "--id", "two", "--yes")).toMatchObject({ code: 0 });
+    expect(await operator("list")).toMatchObject({ code: 0, out: expect.stringContaining("1 message\n") });
+
+    await vhost.management.grant(user, { vhost: vhost.name, ...least, write: "^$" });
+    const refused = await operator("requeue", "--all");
+    expect(refused).toMatchObject({ code: 1, out: `${dead}: 0 of 1 message sent back to ${queue}\n` });
+    expect(refused.errors).toContain("ACCESS_REFUSED");
+    expect(refused.errors).not.toContain(password);
+    expect(await operator("list")).toMatchObject({ code: 0, out: expect.stringContaining("1 message\n") });
+  });
+
+  test("fails in people's words, and at once: no broker, wrong password, no such queue", async ({ vhost }) => {
+    const [port = 0] = await freePorts(1);
+    const nobody = await amqpKit(`amqp://127.0.0.1:${port}`, "dead", "list");
+    expect(nobody).toMatchObject({ code: 1, out: "" });
+    expect(nobody.errors).toMatch(/^Cannot connect to the broker at amqp:.*ECONNREFUSED.*\n$/);
+    const url = new URL(vhost.url);
+    url.password = "s3cret";
+    const stranger = await amqpKit(url.href, "dead", "list");
+    expect(stranger.code).toBe(1);
+    expect(stranger.errors).toMatch(/refuses this user or password/);
+    expect(stranger.errors).not.toContain("s3cret");
+    const mistyped = await amqpKit(vhost.url, "dead", "list", "order.placed.biling.dead");
+    expect(mistyped).toMatchObject({ code: 2, out: "" });
+    expect(mistyped.errors).toContain(`no queue "order.placed.biling.dead" on the broker. The system's are ${dead}, `);
+  });
+
+  test("refuses to look on RabbitMQ 4.0 to 4.2 until somebody vouches for the policy", async ({
+    vhost,
+    broker,
+    cleanup,
+  }) => {
+    const bare = await leaveThree(vhost.url, cleanup);
+    const proxy = cleanup(await startProxy(vhost.url));
+    // The same number of bytes, in the handshake
+    const claimed = "4.1.".padEnd(broker.version.length, "1");
+    proxy.filter((frame) => {
+      const at = frame.method === amqpMethods.connectionStart ? frame.payload.indexOf(broker.version) : -1;
+      if (at >= 0) frame.payload.write(claimed, at);
+      return "pass";
+    });
+    for (const command of ["list", "show"]) {
+      const refused = await amqpKit(proxy.url, "dead", command);
+      expect(refused).toMatchObject({ code: 2, out: "" });
+      expect(refused.errors).toContain(`RabbitMQ ${claimed} counts each look at a quorum queue`);
+    }
+    const [first] = await bare.drain(dead);
+    expect(first?.fields.redelivered).toBe(false);
+    const vouched = await amqpKit(proxy.url, "dead", "list", "--policy-is-set");
+    expect(vouched).toMatchObject({ code: 0, out: `${dead}: empty\norder.placed.shipping.dead: not there\n` });
+  });
+});
