@@ -1,8 +1,9 @@
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { copyFileSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { test } from "@amqp-idioms/local-servers/vitest";
 
@@ -17,14 +18,13 @@ const examples = {
 let project: string;
 let tarball: string;
 
-function run(command: string, args: string[], env: NodeJS.ProcessEnv = {}): string {
+const execute = promisify(execFile);
+
+/** Not synchronous: `fetch` would not see that the broker has closed an idle connection meanwhile, and use it. */
+async function run(command: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
   try {
-    return execFileSync(command, args, {
-      cwd: project,
-      encoding: "utf8",
-      env: { ...process.env, ...env },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const { stdout } = await execute(command, args, { cwd: project, env: { ...process.env, ...env } });
+    return stdout;
   } catch (error) {
     throw new Error(
       `${command} ${args.join(" ")} failed:\n${error instanceof Error && "stdout" in error ? String(error.stdout) : ""}`,
@@ -34,24 +34,24 @@ function run(command: string, args: string[], env: NodeJS.ProcessEnv = {}): stri
 }
 
 /** An empty project outside of this repository, with the packed kit installed by npm as anybody would. */
-beforeAll(() => {
+beforeAll(async () => {
   project = mkdtempSync(join(tmpdir(), "amqp-kit-packed-"));
-  execFileSync("pnpm", ["pack", "--pack-destination", project], { cwd: kit, stdio: "pipe" });
+  await execute("pnpm", ["pack", "--pack-destination", project], { cwd: kit });
   const [packed] = globSync("*.tgz", { cwd: project });
   tarball = join(project, packed ?? "");
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "shop", private: true, type: "module" }));
   const { version } = createRequire(import.meta.url)("zod/package.json");
-  run("npm", ["install", "--no-audit", "--no-fund", tarball, `zod@${version}`, "@types/node@24", "typescript@7"]);
+  await run("npm", ["install", "--no-audit", "--no-fund", tarball, `zod@${version}`, "@types/node@24", "typescript@7"]);
   copyFileSync(join(kit, "test/packed/shop.ts"), join(project, "shop.ts"));
   for (const name of Object.keys(examples)) copyFileSync(join(kit, "examples", name), join(project, name));
 });
 afterAll(() => rmSync(project, { recursive: true, force: true }));
 
 describe("the packed kit, installed in an empty project", () => {
-  test("has exports, types and files that publint and are-the-types-wrong find nothing against", () => {
-    expect(run(join(tools, "publint"), [tarball, "--strict"])).toContain("All good!");
+  test("has exports, types and files that publint and are-the-types-wrong find nothing against", async () => {
+    expect(await run(join(tools, "publint"), [tarball, "--strict"])).toContain("All good!");
     // It ends with 1 when it finds anything that the profile does not ignore
-    const found = run(join(tools, "attw"), [tarball, "--profile", "esm-only", "--format", "ascii"]);
+    const found = await run(join(tools, "attw"), [tarball, "--profile", "esm-only", "--format", "ascii"]);
     expect(found.match(/^(node16 \(from ESM\)|bundler): 🟢/gm)).toHaveLength(4);
   });
 
@@ -61,7 +61,7 @@ describe("the packed kit, installed in an empty project", () => {
     expect(files).toContain("dist/index.mjs");
   });
 
-  test("compiles a strict TypeScript program and README's examples, its libraries' declarations checked too", () => {
+  test("compiles a strict TypeScript program and README's examples, its libraries' declarations checked too", async () => {
     const compilerOptions = {
       strict: true,
       noUncheckedIndexedAccess: true,
@@ -75,19 +75,21 @@ describe("the packed kit, installed in an empty project", () => {
       noEmit: true,
     };
     writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["*.ts"] }));
-    expect(run("node_modules/.bin/tsc", ["-p", "."])).toBe("");
+    expect(await run("node_modules/.bin/tsc", ["-p", "."])).toBe("");
   });
 
-  test("runs all six verbs against a broker", ({ vhost }) => {
-    const output = run(process.execPath, ["shop.ts"], { AMQP_URL: vhost.url });
+  test("runs all six verbs against a broker", async ({ vhost }) => {
+    const output = await run(process.execPath, ["shop.ts"], { AMQP_URL: vhost.url });
     expect(output).toBe("heard 1999\nordered 2\nquoted 1999\nsold out sofa\n");
   });
 
-  test.for(Object.entries(examples))("runs README's example %s", ([name, said], { vhost }) => {
-    expect(run(process.execPath, [name], { AMQP_URL: vhost.url })).toMatch(said);
+  test.for(Object.entries(examples))("runs README's example %s", async ([name, said], { vhost }) => {
+    expect(await run(process.execPath, [name], { AMQP_URL: vhost.url })).toMatch(said);
   });
 
-  test("looks after dead letters: npx amqp-kit, with a system in TypeScript that package.json names", ({ vhost }) => {
+  test("looks after dead letters: npx amqp-kit, with a system in TypeScript that package.json names", async ({
+    vhost,
+  }) => {
     const system = `
       import { defineSystem, notification } from "amqp-kit/contract";
       import { z } from "zod";
@@ -97,14 +99,14 @@ describe("the packed kit, installed in an empty project", () => {
     writeFileSync(join(project, "system.ts"), system);
     const manifest = JSON.parse(readFileSync(join(project, "package.json"), "utf8"));
     writeFileSync(join(project, "package.json"), JSON.stringify({ ...manifest, "amqp-kit": { system: "system.ts" } }));
-    const output = run("npx", ["amqp-kit", "dead", "list"], { AMQP_URL: vhost.url });
+    const output = await run("npx", ["amqp-kit", "dead", "list"], { AMQP_URL: vhost.url });
     expect(output).toBe("order_placed.warehouse.dead: not there\n");
-    expect(run("npx", ["amqp-kit", "dead", "policy", "--json"])).toContain("order_placed\\\\.warehouse");
+    expect(await run("npx", ["amqp-kit", "dead", "policy", "--json"])).toContain("order_placed\\\\.warehouse");
   });
 
-  test("imports contracts where there is no amqplib", () => {
+  test("imports contracts where there is no amqplib", async () => {
     rmSync(join(project, "node_modules/amqplib"), { recursive: true });
     const script = 'import { notification } from "amqp-kit/contract"; console.log(typeof notification)';
-    expect(run(process.execPath, ["--input-type=module", "--eval", script])).toBe("function\n");
+    expect(await run(process.execPath, ["--input-type=module", "--eval", script])).toBe("function\n");
   });
 });
