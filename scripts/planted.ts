@@ -187,7 +187,7 @@ const violations: Violation[] = [
       [`packages/amqp-kit/src/${idiom}.ts`]: appends(`import "./${idiom === "notify" ? "broadcast" : "notify"}.ts";`),
     },
   })),
-  ...(["publisher", "consumer", "retry", "dead-letters"] as const).map((file): Violation => ({
+  ...(["publisher", "consumer", "retry", "availability", "dead-letters"] as const).map((file): Violation => ({
     what: `${file}.ts that imports an idiom`,
     fails: "lint",
     because: /know no idiom/,

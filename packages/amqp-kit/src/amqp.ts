@@ -5,8 +5,11 @@ import type { Broadcast, Contract, Input, Notification, Operation, Output, Roles
 import { AmqpKitError, ClosedError, TopologyError, UsageError } from "./errors.ts";
 import { ArrivalClock } from "./event-loop.ts";
 import type { Delivery } from "./message.ts";
+import { shortString } from "./message.ts";
 import { Notifier, Subscriber } from "./notify.ts";
 import type { NotifyOptions } from "./notify.ts";
+import { checkOptions, maxConcurrency, positive, readSubscribeOptions } from "./options.ts";
+import type { ListenOptions, RespondOptions, SubscribeOptions } from "./options.ts";
 import { Publisher } from "./publisher.ts";
 import { Requester, Responder } from "./request-response.ts";
 import type { RequestOptions } from "./request-response.ts";
@@ -27,23 +30,6 @@ export interface Consuming {
 }
 
 type Handler<Message> = (message: Message, delivery: Delivery) => unknown;
-
-export interface ListenOptions {
-  /** Updates kept for a slow handler, here and in the queue; beyond that the oldest is dropped and counted. @default 1000 */
-  maxBuffered?: number;
-}
-
-export interface SubscribeOptions {
-  /** Messages handled at a time. 1 keeps the order. @default 1 */
-  concurrency?: number;
-  /** Pauses before each further attempt, in milliseconds; then the message is set aside. @default [1000, 5000, 30000, 120000, 600000] */
-  retryDelaysMs?: readonly number[];
-}
-
-export interface RespondOptions {
-  /** Requests handled at a time. @default 10 */
-  concurrency?: number;
-}
 
 type Listed<R extends Roles, K extends keyof Roles, Bound> = R[K] extends readonly (infer C extends Bound)[]
   ? C
@@ -75,7 +61,8 @@ interface SubscribeVerb<C extends Notification> {
   /**
    * Resolves once the subscriber stands on its queue.
    * @param handler  resolves when the effect is safe: then the message is acknowledged. A rejection leads to another attempt,
-   *   after the last one the message is set aside in `<queue>.dead`. The same message may come twice: use the message id.
+   *   after the last one the message is set aside in `<queue>.dead`. `RetryLater` says when, `Reject` that no attempt makes sense.
+   *   The same message may come twice: use the message id.
    * @throws {TopologyError} the queue cannot be declared
    */
   subscribe<T extends C>(
@@ -137,6 +124,8 @@ export type Amqp<R extends Roles> = Lifecycle &
 export interface ConnectOptions<S extends System, N extends keyof S & string> {
   system: S;
   service: N;
+  /** Of the service: stands in the headers of the messages that it sets aside. @default none */
+  version?: string;
   /** @default none */
   logger?: Logger;
   /** Ends the waiting for a broker that is not there yet. */
@@ -155,7 +144,7 @@ export async function connect<S extends System, N extends keyof S & string>(
   urls: string | readonly string[],
   options: ConnectOptions<S, N>,
 ): Promise<Amqp<S[N]>> {
-  checkOptions("connect", options, ["system", "service", "logger", "signal", "closeTimeoutMs"]);
+  checkOptions("connect", options, ["system", "service", "version", "logger", "signal", "closeTimeoutMs"]);
   options.signal?.throwIfAborted();
   const session = new Session(urls, options);
   const waiting = Promise.withResolvers<never>();
@@ -172,7 +161,6 @@ export async function connect<S extends System, N extends keyof S & string>(
   return session;
 }
 
-const defaultRetryDelaysMs = [1_000, 5_000, 30_000, 120_000, 600_000];
 /** What `close` keeps back of its time for closing the connections themselves. */
 const closingMs = 500;
 
@@ -189,6 +177,7 @@ interface Running extends Consuming {
 class Session {
   readonly #system: System;
   readonly #service: string;
+  readonly #version: string | undefined;
   readonly #roles: Roles;
   readonly #logger: Logger;
   readonly #closeTimeoutMs: number;
@@ -205,12 +194,13 @@ class Session {
   #isDrained = false;
 
   constructor(urls: string | readonly string[], options: ConnectOptions<System, string>) {
-    const { system, service, logger = silent, closeTimeoutMs = 5_000 } = options;
+    const { system, service, version, logger = silent, closeTimeoutMs = 5_000 } = options;
     const roles = Object.hasOwn(system, service) ? system[service] : undefined;
     if (roles === undefined)
       throw new UsageError(`The system has no service "${service}". It has ${Object.keys(system).join(", ")}.`);
     this.#system = system;
     this.#service = service;
+    this.#version = version === undefined ? undefined : shortString("version", version);
     this.#roles = roles;
     this.#logger = logger;
     this.#closeTimeoutMs = positive("closeTimeoutMs", closeTimeoutMs);
@@ -293,12 +283,8 @@ class Session {
   subscribe(contract: Notification, handler: Handler<unknown>, options: SubscribeOptions = {}): Promise<Consuming> {
     return this.#call("subscribe", async () => {
       this.#checkRole("subscribes", contract, handler);
-      checkOptions("subscribe", options, ["concurrency", "retryDelaysMs"]);
-      const concurrency = positive("concurrency", options.concurrency ?? 1, maxConcurrency);
-      const retryDelaysMs = options.retryDelaysMs ?? defaultRetryDelaysMs;
-      retryDelaysMs.forEach((delayMs) => positive("each of retryDelaysMs", delayMs));
+      const settings = { service: this.#service, version: this.#version, ...readSubscribeOptions(options) };
       const connections = { consuming: this.#consuming, publishing: this.#publishing };
-      const settings = { service: this.#service, concurrency, retryDelaysMs };
       return this.#start(new Subscriber(connections, contract, handler, settings, this.#logger));
     });
   }
@@ -438,20 +424,4 @@ class Session {
       `Service "${this.#service}" has no role for it: list "${name}" under its ${role} in defineSystem.`,
     );
   }
-}
-
-/** @throws {UsageError} naming each unknown option: a misspelt one would be ignored in silence */
-function checkOptions(verb: string, options: object, known: readonly string[]): void {
-  const unknown = Object.keys(options).filter((option) => !known.includes(option));
-  if (unknown.length > 0)
-    throw new UsageError(`${verb}: unknown option ${unknown.join(", ")}. Known are ${known.join(", ")}.`);
-}
-
-/** @throws {UsageError} */
-/** AMQP carries a prefetch in 16 bits. */
-const maxConcurrency = 65_535;
-
-function positive(option: string, value: number, largest = 2 ** 31 - 1): number {
-  if (Number.isSafeInteger(value) && value > 0 && value <= largest) return value;
-  throw new UsageError(`${option} must be a whole number from 1 to ${largest}, not ${String(value)}.`);
 }

@@ -17,6 +17,11 @@ export interface ConsumerOptions {
   name: string;
   /** Deliveries in hand at a time; undefined: without acknowledgement, at the broker's full speed. */
   prefetch: number | undefined;
+  /**
+   * Whether a message must be handled while no other is in hand, because it may take all that are along. Then messages are taken one at
+   * a time until one comes that need not. @default none must
+   */
+  isSuspect?: (message: ConsumeMessage) => boolean;
   /** Declares and binds. @returns the queue to consume */
   setUp: () => Promise<string>;
   /** Looks after what was set up, every `refreshMs`. A rejection sets everything up anew. */
@@ -66,7 +71,13 @@ export class Consumer {
   #channel: Channel | undefined;
   #queue: string | undefined;
   #standing = Promise.withResolvers<string>();
-  #onDrained: (() => void) | undefined;
+  #drained: PromiseWithResolvers<void> | undefined;
+  /** Reasons for which nothing is taken now. */
+  #holds = 0;
+  /** With `isSuspect`: as many are taken as `prefetch` says, not one at a time. */
+  #isWide = false;
+  #consumed = new Set<string>();
+  #adjusting: Promise<unknown> = Promise.resolve();
   isStanding = false;
 
   constructor(connection: Connection, options: ConsumerOptions) {
@@ -100,13 +111,23 @@ export class Consumer {
     this.#standing.promise.catch(() => undefined);
     this.#standing.reject(new ClosedError(`The consumer of ${this.#options.name} was stopped.`));
     const channel = this.#channel;
-    if (channel?.isOpen === true) await Promise.race([channel.raw.cancel(tag).catch(() => undefined), channel.lost]);
-    if (this.#inHand.size > 0) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#onDrained = resolve;
-      await promise;
-    }
+    if (channel?.isOpen === true) await Promise.race([this.#adjust().catch(() => undefined), channel.lost]);
+    await this.#untilDrained();
     await channel?.close();
+  }
+
+  /**
+   * Takes no more for now; what is in hand goes on. Resolves once the broker hands out nothing more.
+   * @returns what ends it
+   */
+  async hold(): Promise<() => void> {
+    this.#holds++;
+    // On a lost channel nothing comes any more, and the next one begins with this
+    await this.#adjust().catch(() => undefined);
+    return () => {
+      this.#holds--;
+      void this.#adjust().catch(() => undefined);
+    };
   }
 
   /** Tells every handler at work that its time is up. */
@@ -147,19 +168,50 @@ export class Consumer {
   }
 
   async #consume(): Promise<Channel> {
-    const { setUp, prefetch } = this.#options;
-    const queue = await setUp();
+    const queue = await this.#options.setUp();
     const channel = await this.#connection.channel();
     this.#channel = channel;
     this.#queue = queue;
-    if (prefetch !== undefined) await channel.raw.prefetch(prefetch);
-    await channel.raw.consume(queue, (message) => this.#onMessage(message, channel), {
-      consumerTag: tag,
-      noAck: prefetch === undefined,
-    });
+    this.#consumed = new Set();
+    this.#isWide = false;
+    await this.#adjust();
     this.isStanding = channel.isOpen;
     if (this.isStanding) this.#standing.resolve(queue);
     return channel;
+  }
+
+  /** What is to be consumed now: tag → prefetch. A consumer's prefetch cannot be changed, so a second one takes what is more than one. */
+  #wanted(): Map<string, number | undefined> {
+    const { prefetch, isSuspect } = this.#options;
+    if (this.#holds > 0 || this.#stopping.signal.aborted) return new Map();
+    if (prefetch === undefined || isSuspect === undefined) return new Map([[tag, prefetch]]);
+    const first = [tag, 1] as const;
+    return new Map(this.#isWide ? [first, [widerTag, prefetch - 1]] : [first]);
+  }
+
+  /** Consumes what is wanted and cancels what is not: one change at a time, so that none overtakes another. */
+  #adjust(): Promise<void> {
+    const adjusted = this.#adjusting.then(() => this.#adjustNow());
+    this.#adjusting = adjusted.catch(() => undefined);
+    return adjusted;
+  }
+
+  async #adjustNow(): Promise<void> {
+    const channel = this.#channel;
+    const consumed = this.#consumed;
+    if (channel?.isOpen !== true) return;
+    const wanted = this.#wanted();
+    for (const consumerTag of [...consumed].filter((one) => !wanted.has(one))) {
+      consumed.delete(consumerTag);
+      await channel.raw.cancel(consumerTag);
+    }
+    for (const [consumerTag, prefetch] of wanted) {
+      if (consumed.has(consumerTag)) continue;
+      consumed.add(consumerTag);
+      if (prefetch !== undefined) await channel.raw.prefetch(prefetch);
+      const options = { consumerTag, noAck: prefetch === undefined };
+      await channel.raw.consume(this.#queue ?? "", (message) => this.#onMessage(message, channel), options);
+    }
   }
 
   #onMessage(message: ConsumeMessage | null, channel: Channel): void {
@@ -168,12 +220,40 @@ export class Consumer {
       void channel.close();
       return;
     }
+    const { prefetch, isSuspect } = this.#options;
     const incoming = new Incoming(message, channel);
-    if (this.#stopping.signal.aborted) {
-      if (this.#options.prefetch !== undefined) incoming.giveBack();
+    if (this.#stopping.signal.aborted || this.#holds > 0) {
+      if (prefetch !== undefined) incoming.giveBack();
       return;
     }
-    void this.#handle(incoming);
+    if (isSuspect === undefined || prefetch === undefined) {
+      void this.#handle(incoming);
+    } else if (isSuspect(message)) {
+      // Taken one at a time it is alone already
+      void (this.#isWide ? this.#handleAlone(incoming, channel) : this.#handle(incoming));
+    } else {
+      if (!this.#isWide && prefetch > 1) {
+        this.#isWide = true;
+        void this.#adjust().catch(() => undefined);
+      }
+      void this.#handle(incoming);
+    }
+  }
+
+  async #handleAlone(incoming: Incoming, channel: Channel): Promise<void> {
+    this.#isWide = false;
+    const goOn = await this.hold();
+    await this.#untilDrained();
+    if (this.#stopping.signal.aborted) incoming.giveBack();
+    else if (channel.isOpen) await this.#handle(incoming);
+    goOn();
+  }
+
+  /** Resolves when nothing is in hand. */
+  async #untilDrained(): Promise<void> {
+    if (this.#inHand.size === 0) return;
+    this.#drained ??= Promise.withResolvers();
+    await this.#drained.promise;
   }
 
   async #handle(incoming: Incoming): Promise<void> {
@@ -185,7 +265,9 @@ export class Consumer {
       logger.error({ consumer: name }, `a message was left unsettled: ${told(error)}`);
     }
     this.#inHand.delete(incoming);
-    if (this.#inHand.size === 0) this.#onDrained?.();
+    if (this.#inHand.size > 0) return;
+    this.#drained?.resolve();
+    this.#drained = undefined;
   }
 
   async #untilLost(channel: Channel): Promise<Error> {
@@ -217,3 +299,4 @@ export class Consumer {
 
 /** Each consumer has a channel of its own, and tags need to differ within a channel only. */
 const tag = "amqp-kit";
+const widerTag = "amqp-kit-wider";

@@ -17,7 +17,9 @@ export type AmqpKitErrorCode =
   | "AMQP_KIT_REQUEST_TIMEOUT"
   | "AMQP_KIT_TOO_MANY_REQUESTS"
   | "AMQP_KIT_OPERATION"
-  | "AMQP_KIT_REMOTE";
+  | "AMQP_KIT_REMOTE"
+  | "AMQP_KIT_RETRY_LATER"
+  | "AMQP_KIT_REJECT";
 
 /** `"not-executed"`: certainly nothing happened. `"unknown"`: it may have; repeat it under the same key or message id. */
 export type Outcome = "not-executed" | "unknown";
@@ -226,5 +228,29 @@ export class RemoteError extends AmqpKitError {
     this.contract = operation.name;
     this.remoteCode = facts.code;
     this.issues = facts.issues;
+  }
+}
+
+/**
+ * Thrown by a subscriber's handler that knows when another attempt makes sense. The message waits the first of `retryDelaysMs` that is
+ * not shorter than `delayMs`, or the longest. It uses up an attempt like any other failure: after the last one the message is set aside.
+ */
+export class RetryLater extends AmqpKitError {
+  readonly delayMs: number;
+  /** @throws {UsageError} a delay that is not a number of milliseconds */
+  constructor({ delayMs }: { delayMs: number }) {
+    if (!(Number.isFinite(delayMs) && delayMs >= 0)) {
+      throw new UsageError(`RetryLater: delayMs must be a number of milliseconds, not ${String(delayMs)}.`);
+    }
+    super("AMQP_KIT_RETRY_LATER", `The handler asked for another attempt in ${Math.ceil(delayMs)} ms.`, true);
+    this.delayMs = delayMs;
+  }
+}
+
+/** Thrown by a subscriber's handler for which no further attempt makes sense: the message is set aside at once, reason `rejected`. */
+export class Reject extends AmqpKitError {
+  /** @param reason  in words, for the operator who reads `<queue>.dead`. No values of the message: they are patients */
+  constructor(reason: string) {
+    super("AMQP_KIT_REJECT", reason, false);
   }
 }

@@ -20,7 +20,8 @@ export type {
 
 // connect, and the six verbs: broadcast, listen; notify, subscribe; request, respond
 export { connect } from "./amqp.ts";
-export type { Amqp, ConnectOptions, Consuming, ListenOptions, RespondOptions, SubscribeOptions } from "./amqp.ts";
+export type { Amqp, ConnectOptions, Consuming } from "./amqp.ts";
+export type { ListenOptions, RespondOptions, SubscribeOptions } from "./options.ts";
 export type { NotifyOptions } from "./notify.ts";
 export type { RequestOptions } from "./request-response.ts";
 export type { Delivery } from "./message.ts";
@@ -28,7 +29,7 @@ export type { Delivery } from "./message.ts";
 // what it tells: a logger to hand over, and what it counts as node:diagnostics_channel messages
 export type { AmqpKitEvents, DropReason, Logger } from "./telemetry.ts";
 
-// errors
+// errors; a subscriber's handler throws RetryLater and Reject
 export {
   AmqpKitError,
   ClosedError,
@@ -38,8 +39,10 @@ export {
   NoResponderError,
   OperationError,
   PublishError,
+  Reject,
   RemoteError,
   RequestTimeoutError,
+  RetryLater,
   TooManyRequestsError,
   TopologyError,
   UsageError,

@@ -12,7 +12,10 @@ const maxIssues = 100;
 const maxIssueText = 200;
 const json = "application/json";
 
-/** What a handler learns of a message besides its content. Apart from `attempt` and `redelivered` it is what the sender wrote: information, not proof. */
+/**
+ * What a handler learns of a message besides its content. Apart from `attempt` and `redelivered` it is what the sender wrote:
+ * information, not proof.
+ */
 export interface Delivery {
   readonly messageId: string | undefined;
   /** The header `idempotency-key`, else the message id, else undefined: then nothing can be deduplicated. */
@@ -27,8 +30,6 @@ export interface Delivery {
   /** Aborts when the delivery is lost, at the request's time limit, and when `close` runs out of time. */
   readonly signal: AbortSignal;
 }
-
-export const attemptHeader = "amqp-kit-attempt";
 
 /** @returns what the schema makes of the value. @throws {InvalidMessageError} */
 export function validate<S extends Schema>(contract: string, schema: S, value: unknown): Output<S> {
@@ -181,7 +182,8 @@ export function shortString(name: string, value: string): string {
   throw new UsageError(`${name} must be a string of 1 to ${maxShortString} bytes.`);
 }
 
-export function deliveryOf(message: Message, signal: AbortSignal): Delivery {
+/** @param attempt  as the kit has counted it; the sender's headers have no say in it */
+export function deliveryOf(message: Message, signal: AbortSignal, attempt = 1): Delivery {
   const { properties, fields } = message;
   const headers: Record<string, unknown> = properties.headers ?? {};
   const messageId = text(properties.messageId);
@@ -191,15 +193,10 @@ export function deliveryOf(message: Message, signal: AbortSignal): Delivery {
     sentAt: sentAt(properties.timestamp),
     appId: text(properties.appId),
     redelivered: fields.redelivered,
-    attempt: attemptOf(headers),
+    attempt,
     headers,
     signal,
   };
-}
-
-export function attemptOf(headers: Record<string, unknown>): number {
-  const attempt = headers[attemptHeader];
-  return typeof attempt === "number" && Number.isInteger(attempt) && attempt >= 1 && attempt <= 1_000 ? attempt : 1;
 }
 
 /** Databases cannot hold U+0000 in a text. */

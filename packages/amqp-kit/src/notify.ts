@@ -1,13 +1,16 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Availability } from "./availability.ts";
 import type { Connection } from "./connection.ts";
 import { Consumer, refreshMs } from "./consumer.ts";
 import type { Incoming } from "./consumer.ts";
 import type { Notification, Input, Output } from "./contract.ts";
 import { Deadline } from "./deadline.ts";
-import { TopologyError } from "./errors.ts";
+import { MessageTooLargeError, Reject, RetryLater, TopologyError } from "./errors.ts";
 import { decode, deliveryOf, encode, messageIdOf, propertiesOf } from "./message.ts";
 import type { Delivery } from "./message.ts";
 import { Publisher } from "./publisher.ts";
-import { FailureRoute, reasonCode } from "./retry.ts";
+import { delayAfter, FailureRoute, isSuspect } from "./retry.ts";
+import type { Failures, SetAsideReason } from "./retry.ts";
 import { emit, told, withoutValues } from "./telemetry.ts";
 import type { Logger } from "./telemetry.ts";
 import { bindSubscription, declareNotification, declareSubscription, subscriptionQueue } from "./topology.ts";
@@ -102,30 +105,53 @@ export class Notifier {
   }
 }
 
+export interface SubscriberOptions {
+  service: string;
+  version: string | undefined;
+  concurrency: number;
+  retryDelaysMs: readonly number[];
+  /** It is kept, unacknowledged, and those behind it wait. */
+  isRetriedInPlace: boolean;
+  isAvailable: (() => Promise<boolean>) | undefined;
+}
+
+/** A message that is retried in place: where it was, should it be handed out again after its connection was lost. */
+interface Kept extends Failures {
+  messageId: string | undefined;
+  /** When its next attempt is due, by `performance.now()` */
+  dueAt: number;
+}
+
 export class Subscriber<C extends Notification> {
   readonly #contract: C;
   readonly #handler: (message: Output<C["message"]>, delivery: Delivery) => unknown;
+  readonly #options: SubscriberOptions;
   readonly #logger: Logger;
   readonly #consumer: Consumer;
   readonly #failures: FailureRoute;
+  readonly #availability: Availability | undefined;
+  readonly #stopping = new AbortController();
+  #kept: Kept | undefined;
   #isBound: boolean | undefined;
 
   constructor(
     connections: { consuming: Connection; publishing: Connection },
     contract: C,
     handler: (message: Output<C["message"]>, delivery: Delivery) => unknown,
-    options: { service: string; concurrency: number; retryDelaysMs: readonly number[] },
+    options: SubscriberOptions,
     logger: Logger,
   ) {
     const { consuming, publishing } = connections;
-    const { service, concurrency, retryDelaysMs } = options;
+    const { service, version, concurrency, isAvailable } = options;
     const queue = subscriptionQueue(contract, service);
+    const delaysMs = options.isRetriedInPlace ? [] : options.retryDelaysMs;
     this.#contract = contract;
     this.#handler = handler;
+    this.#options = options;
     this.#logger = logger;
-    this.#failures = new FailureRoute(publishing, queue, service, retryDelaysMs, logger);
+    this.#failures = new FailureRoute(publishing, { queue, service, version, delaysMs }, logger);
     const declareAndBind = async (): Promise<void> => {
-      await declareSubscription(consuming, queue, retryDelaysMs);
+      await declareSubscription(consuming, queue, delaysMs);
       const isBound = await bindSubscription(consuming, contract, queue);
       if (isBound !== this.#isBound) {
         const text = isBound
@@ -138,6 +164,7 @@ export class Subscriber<C extends Notification> {
     this.#consumer = new Consumer(consuming, {
       name: queue,
       prefetch: concurrency,
+      isSuspect,
       setUp: async () => {
         await declareAndBind();
         return queue;
@@ -146,11 +173,12 @@ export class Subscriber<C extends Notification> {
       onMessage: (incoming) => this.#handle(incoming),
       logger,
     });
+    if (isAvailable !== undefined) this.#availability = this.#watch(isAvailable);
   }
 
-  /** Consuming, and bound: until the notifier's first start there is nothing to bind to. */
+  /** Consuming, and bound: until the notifier's first start there is nothing to bind to. While paused it consumes nothing. */
   get isReady(): boolean {
-    return this.#consumer.isStanding && this.#isBound === true;
+    return this.#consumer.isStanding && this.#isBound === true && this.#availability?.isPaused !== true;
   }
 
   get unconfirmed(): readonly string[] {
@@ -162,6 +190,7 @@ export class Subscriber<C extends Notification> {
   }
 
   async stop(): Promise<void> {
+    this.#stopping.abort();
     await this.#consumer.stop();
     await this.#failures.close();
   }
@@ -170,40 +199,128 @@ export class Subscriber<C extends Notification> {
     this.#consumer.abort(reason);
   }
 
-  async #handle(incoming: Incoming): Promise<void> {
-    const { message, abort } = incoming;
+  #watch(isAvailable: () => Promise<boolean>): Availability {
     const contract = this.#contract.name;
-    const delivery = deliveryOf(message, abort.signal);
-    const { messageId, attempt } = delivery;
-    let content: Output<C["message"]>;
-    try {
-      content = decode(contract, this.#contract.message, this.#contract.decoders, message);
-    } catch (error) {
-      await this.#setAside(incoming, error);
+    return new Availability({
+      isAvailable,
+      consumer: this.#consumer,
+      signal: this.#stopping.signal,
+      onPaused: () => {
+        emit("paused", { contract });
+        this.#logger.warn({ contract }, "paused: what the handler needs is not available; asking until it is");
+      },
+      onResumed: (pausedMs) => {
+        emit("resumed", { contract, pausedMs });
+        this.#logger.info({ contract, pausedMs }, "going on: what the handler needs is available again");
+      },
+    });
+  }
+
+  async #handle(incoming: Incoming): Promise<void> {
+    const { message } = incoming;
+    const kept = this.#keptFrom(message);
+    this.#kept = kept;
+    let attempt = kept?.attempt ?? this.#failures.attemptOf(message);
+    const tooMany = await this.#failures.tooManyDeliveries(message);
+    if (tooMany !== undefined) {
+      await this.#setAside(incoming, attempt, "too_many_deliveries", tooMany);
       return;
     }
+    if (kept !== undefined && !(await this.#untilDue(incoming, kept))) return;
+    while (await this.#failsAndStays(incoming, attempt)) attempt++;
+  }
+
+  /** @returns whether the handler failed, and is to be given the message once more, here */
+  async #failsAndStays(incoming: Incoming, attempt: number): Promise<boolean> {
+    const { message, abort } = incoming;
+    const { name, message: schema, decoders } = this.#contract;
+    let content: Output<C["message"]>;
     try {
-      await this.#handler(content, delivery);
+      content = decode(name, schema, decoders, message);
+    } catch (error) {
+      const reason = error instanceof MessageTooLargeError ? "message_too_large" : "invalid_message";
+      await this.#setAside(incoming, attempt, reason, error);
+      return false;
+    }
+    const begunAt = performance.now();
+    try {
+      await this.#handler(content, deliveryOf(message, abort.signal, attempt));
       incoming.ack();
+      return false;
     } catch (error) {
       // A handler that gives up because its delivery is lost has not failed: the broker hands the message out again.
-      if (abort.signal.aborted) return;
-      const delayMs = this.#failures.delayAfter(message);
-      this.#logger.warn({ contract, messageId, attempt, delayMs, ...withoutValues(error) }, "the handler failed");
-      if (delayMs === undefined) {
-        await this.#setAside(incoming, error);
-      } else {
-        await this.#failures.retry(incoming, delayMs);
-        if (!abort.signal.aborted) emit("retried", { contract, messageId, attempt, delayMs });
-      }
+      if (abort.signal.aborted) return false;
+      const hasSaid = error instanceof RetryLater || error instanceof Reject;
+      const isAway = !hasSaid && (await this.#availability?.explains(begunAt)) === true;
+      if (!isAway) return this.#onFailure(incoming, attempt, error);
+      this.#giveBackUncounted(incoming, attempt, error);
+      return false;
     }
   }
 
-  async #setAside(incoming: Incoming, reason: unknown): Promise<void> {
+  #giveBackUncounted(incoming: Incoming, attempt: number, error: unknown): void {
+    const contract = this.#contract.name;
     const { messageId } = deliveryOf(incoming.message, incoming.abort.signal);
-    await this.#failures.setAside(incoming, reason);
-    if (incoming.abort.signal.aborted) return;
-    const facts = { contract: this.#contract.name, messageId, reason: reasonCode(reason) };
+    const text = "the handler failed for want of what is not available: the message goes back, no attempt is counted";
+    this.#logger.info({ contract, messageId, attempt, ...withoutValues(error) }, text);
+    this.#keep(incoming, attempt, 0);
+    incoming.giveBack();
+  }
+
+  /** @returns whether to try again, here */
+  async #onFailure(incoming: Incoming, attempt: number, error: unknown): Promise<boolean> {
+    const { message, abort } = incoming;
+    const contract = this.#contract.name;
+    const { messageId } = deliveryOf(message, abort.signal);
+    const delayMs = delayAfter(attempt, error, this.#options.retryDelaysMs);
+    this.#logger.warn({ contract, messageId, attempt, delayMs, ...withoutValues(error) }, "the handler failed");
+    if (delayMs === undefined) {
+      await this.#setAside(incoming, attempt, error instanceof Reject ? "rejected" : "handler_failed", error);
+      return false;
+    }
+    const retried = { contract, messageId, attempt, delayMs };
+    if (this.#options.isRetriedInPlace) {
+      emit("retried", retried);
+      return this.#untilDue(incoming, this.#keep(incoming, attempt + 1, delayMs));
+    }
+    await this.#failures.retry(incoming, { attempt, firstFailedAt: this.#firstFailedAt(message) }, delayMs);
+    if (!abort.signal.aborted) emit("retried", retried);
+    return false;
+  }
+
+  /** Where a message that is retried in place was when it was lost; the next process begins anew. */
+  #keptFrom({ fields, properties }: Incoming["message"]): Kept | undefined {
+    const isSame = fields.redelivered && this.#kept?.messageId !== undefined;
+    return isSame && this.#kept?.messageId === properties.messageId ? this.#kept : undefined;
+  }
+
+  #keep({ message }: Incoming, attempt: number, delayMs: number): Kept {
+    const { messageId } = message.properties;
+    const firstFailedAt = this.#firstFailedAt(message);
+    const kept = { messageId, attempt, firstFailedAt, dueAt: performance.now() + delayMs };
+    if (this.#options.isRetriedInPlace) this.#kept = kept;
+    return kept;
+  }
+
+  #firstFailedAt(message: Incoming["message"]): string {
+    return this.#kept?.firstFailedAt ?? this.#failures.firstFailedAt(message);
+  }
+
+  /** Keeps it, and with it those behind it. @returns whether it is still there then */
+  async #untilDue(incoming: Incoming, { dueAt }: Kept): Promise<boolean> {
+    const ended = AbortSignal.any([incoming.abort.signal, this.#stopping.signal]);
+    await sleep(Math.max(0, dueAt - performance.now()), undefined, { signal: ended }).catch(() => undefined);
+    if (ended.aborted) incoming.giveBack();
+    return !ended.aborted;
+  }
+
+  async #setAside(incoming: Incoming, attempt: number, reason: SetAsideReason, error: unknown): Promise<void> {
+    const { message, abort } = incoming;
+    const { messageId } = deliveryOf(message, abort.signal);
+    const failures = { attempt, firstFailedAt: this.#firstFailedAt(message) };
+    await this.#failures.setAside(incoming, failures, { reason, error });
+    if (abort.signal.aborted) return;
+    const facts = { contract: this.#contract.name, messageId, reason };
     emit("set-aside", facts);
     this.#logger.error(facts, "message set aside");
   }

@@ -3,13 +3,13 @@ import type { Message, Options } from "amqplib";
 import type { Connection } from "./connection.ts";
 import type { Incoming } from "./consumer.ts";
 import { Deadline } from "./deadline.ts";
-import { AmqpKitError, InvalidMessageError, MessageTooLargeError } from "./errors.ts";
-import { attemptHeader, attemptOf, maxHeaderBytes, sizeOf } from "./message.ts";
+import { AmqpKitError, InvalidMessageError, Reject, RetryLater } from "./errors.ts";
+import { maxHeaderBytes, sizeOf } from "./message.ts";
 import { Publisher } from "./publisher.ts";
 import type { Outgoing } from "./publisher.ts";
-import { told, withoutValues } from "./telemetry.ts";
+import { codeIn, told, withoutValues } from "./telemetry.ts";
 import type { Logger } from "./telemetry.ts";
-import { deadQueue, declareSubscription, delayQueue } from "./topology.ts";
+import { deadQueue, declareSubscription, delayQueue, failedExchange, isQuorumQueue } from "./topology.ts";
 
 /**
  * What becomes of a message that a handler could not take: it waits in a delay queue for its next attempt, or is set aside in
@@ -18,57 +18,141 @@ import { deadQueue, declareSubscription, delayQueue } from "./topology.ts";
 
 const confirmTimeoutMs = 10_000;
 const pauseMs = 1_000;
+const attemptHeader = "amqp-kit-attempt";
+const firstFailedHeader = "amqp-kit-first-failed-at";
 const maxErrorBytes = 1_024;
+/** Of the headers' limit, what the kit keeps for its own. */
+const ownHeaderBytes = 4 * 1024;
+/** Returned so often by processes that died with it in hand, a message is handled while no other is in hand. */
+const suspectAfter = 2;
+/** Returned so often, it is set aside. RabbitMQ 4 drops a message that came back 21 times from its quorum queue, without a word. */
+const maxReturns = 10;
+
+export const setAsideReasons = [
+  "invalid_message",
+  "message_too_large",
+  "handler_failed",
+  "rejected",
+  "too_many_deliveries",
+] as const;
+export type SetAsideReason = (typeof setAsideReasons)[number];
+
+/** The processes that had it in hand died with it, or lost their connection, as often as the broker's count says. */
+export class TooManyDeliveries extends Error {
+  constructor(returns: number) {
+    super(`came back ${returns} times from processes that ended, or lost their connection, with it in hand`);
+    this.name = "TooManyDeliveries";
+  }
+}
+
+/** What became of earlier attempts. */
+export interface Failures {
+  /** Attempts made, the one that just failed included. */
+  attempt: number;
+  /** RFC 3339 */
+  firstFailedAt: string;
+}
+
+/**
+ * @param attempt  the one that failed
+ * @returns the pause before the next attempt; undefined when there is none
+ */
+export function delayAfter(attempt: number, error: unknown, retryDelaysMs: readonly number[]): number | undefined {
+  const next = retryDelaysMs[attempt - 1];
+  if (next === undefined || error instanceof Reject) return undefined;
+  if (!(error instanceof RetryLater)) return next;
+  const steps = retryDelaysMs.toSorted((one, other) => one - other);
+  return steps.find((step) => step >= error.delayMs) ?? steps.at(-1);
+}
+
+/** Whether it may be what its processes died of: then no other message should be in hand with it. */
+export function isSuspect(message: Message): boolean {
+  return claimedReturns(message) >= suspectAfter;
+}
 
 export class FailureRoute {
   readonly #connection: Connection;
   readonly #queue: string;
   readonly #service: string;
-  readonly #retryDelaysMs: readonly number[];
+  readonly #version: string | undefined;
+  readonly #delaysMs: readonly number[];
   readonly #logger: Logger;
   readonly #publisher: Publisher;
   #turn: Promise<void> = Promise.resolve();
+  #countsReturns: boolean | undefined;
 
-  /** @param connection  publishes: opened when the first message fails */
+  /**
+   * @param connection  publishes: opened when the first message fails
+   * @param origin.delaysMs  of the delay queues
+   */
   constructor(
     connection: Connection,
-    queue: string,
-    service: string,
-    retryDelaysMs: readonly number[],
+    origin: { queue: string; service: string; version: string | undefined; delaysMs: readonly number[] },
     logger: Logger,
   ) {
+    const { queue, service, version, delaysMs } = origin;
     this.#connection = connection;
     this.#queue = queue;
     this.#service = service;
-    this.#retryDelaysMs = retryDelaysMs;
+    this.#version = version;
+    this.#delaysMs = delaysMs;
     this.#logger = logger;
-    this.#publisher = new Publisher(connection, `${queue}.failed`);
+    this.#publisher = new Publisher(connection, failedExchange(queue));
   }
 
-  /** @returns the pause before the next attempt; undefined when there is none left */
-  delayAfter(message: Message): number | undefined {
-    return this.#retryDelaysMs[attemptOf(message.properties.headers ?? {}) - 1];
+  /** The attempt that a message is at. Only what came back by the kit's own way carries a count: a sender's header is just a header. */
+  attemptOf(message: Message): number {
+    const attempt: unknown = this.#isOurs(message) ? message.properties.headers?.[attemptHeader] : undefined;
+    return typeof attempt === "number" && Number.isSafeInteger(attempt) && attempt >= 1 ? attempt : 1;
+  }
+
+  /** When the first attempt failed, which is now if it is the first. */
+  firstFailedAt(message: Message): string {
+    const before: unknown = this.#isOurs(message) ? message.properties.headers?.[firstFailedHeader] : undefined;
+    return typeof before === "string" ? before : new Date().toISOString();
+  }
+
+  /**
+   * @returns why it is not to be handled once more: it comes back again and again from processes that end with it in hand, and soon
+   *   the broker would drop it. Only quorum queues count that.
+   */
+  async tooManyDeliveries(message: Message): Promise<TooManyDeliveries | undefined> {
+    const returns = claimedReturns(message);
+    if (returns < maxReturns) return undefined;
+    try {
+      this.#countsReturns ??= await isQuorumQueue(this.#connection, this.#queue);
+    } catch (error) {
+      this.#logger.warn({ queue: this.#queue }, `cannot tell whether this queue counts deliveries: ${told(error)}`);
+    }
+    // In a classic queue the header is whatever its sender wrote
+    return this.#countsReturns === true ? new TooManyDeliveries(returns) : undefined;
   }
 
   /** Sends it to its delay queue, from where the broker returns it to this one subscriber, and acknowledges. */
-  async retry(incoming: Incoming, delayMs: number): Promise<void> {
-    const headers = headersThatTravel(incoming.message);
-    headers[attemptHeader] = attemptOf(headers) + 1;
-    headers["amqp-kit-first-failed-at"] ??= new Date().toISOString();
+  async retry(incoming: Incoming, { attempt, firstFailedAt }: Failures, delayMs: number): Promise<void> {
+    const headers = this.#headersThatTravel(incoming.message);
+    headers[attemptHeader] = attempt + 1;
+    headers[firstFailedHeader] = firstFailedAt;
     await this.#move(incoming, delayQueue(this.#queue, delayMs), headers);
   }
 
   /** Sends it to `<queue>.dead` with the reason, and acknowledges. */
-  async setAside(incoming: Incoming, reason: unknown): Promise<void> {
-    const headers = headersThatTravel(incoming.message);
-    const now = new Date().toISOString();
-    headers[attemptHeader] = attemptOf(headers);
-    headers["amqp-kit-first-failed-at"] ??= now;
-    headers["amqp-kit-last-failed-at"] = now;
-    headers["amqp-kit-queue"] = this.#queue;
-    headers["amqp-kit-service"] = this.#service;
-    headers["amqp-kit-reason"] = reasonCode(reason);
-    headers["amqp-kit-error"] = describe(reason);
+  async setAside(
+    incoming: Incoming,
+    { attempt, firstFailedAt }: Failures,
+    { reason, error }: { reason: SetAsideReason; error: unknown },
+  ): Promise<void> {
+    const headers = {
+      ...this.#headersThatTravel(incoming.message),
+      [attemptHeader]: attempt,
+      [firstFailedHeader]: firstFailedAt,
+      "amqp-kit-last-failed-at": new Date().toISOString(),
+      "amqp-kit-queue": this.#queue,
+      "amqp-kit-service": this.#service,
+      ...(this.#version !== undefined && { "amqp-kit-service-version": this.#version }),
+      "amqp-kit-reason": reason,
+      ...describe(error),
+    };
     await this.#move(incoming, deadQueue(this.#queue), headers);
   }
 
@@ -114,9 +198,21 @@ export class FailureRoute {
           `a failed message cannot be moved yet, and stays where it is: ${told(error)}`,
         );
         await sleep(pauseMs, undefined, { signal: abort.signal }).catch(() => undefined);
-        await declareSubscription(this.#connection, this.#queue, this.#retryDelaysMs).catch(() => undefined);
+        await declareSubscription(this.#connection, this.#queue, this.#delaysMs).catch(() => undefined);
       }
     }
+  }
+
+  #isOurs({ fields }: Message): boolean {
+    return fields.exchange === failedExchange(this.#queue) && fields.routingKey === "again";
+  }
+
+  /** What the sender wrote under the kit's own names stays behind. */
+  #headersThatTravel(message: Message): Record<string, unknown> {
+    if (this.#isOurs(message)) return headersThatTravel(message);
+    const all = Object.entries<unknown>(message.properties.headers ?? {});
+    const headers = Object.fromEntries(all.filter(([name]) => !/^amqp-kit-/i.test(name)));
+    return headersThatTravel({ properties: { ...message.properties, headers } });
   }
 }
 
@@ -130,14 +226,32 @@ export function movedOn(message: Message, routingKey: string, headers: Record<st
   };
 }
 
-/** As they came, except what a broker acts upon: kept `CC` would put a copy into the main queue. Headers over the limit stay behind. */
+/**
+ * As they came, except what a broker acts upon: kept `CC` would put a copy into the main queue. Where they leave no room for the kit's
+ * own, only the idempotency key travels.
+ */
 export function headersThatTravel({ properties }: Pick<Message, "properties">): Record<string, unknown> {
   const all = Object.entries<unknown>(properties.headers ?? {}).filter(
     ([name]) => !/^(x-.*|CC|BCC)$/i.test(name) && !isTooLong(name),
   );
   const headers = Object.fromEntries(all);
-  if (sizeOf(headers) <= maxHeaderBytes) return headers;
-  return { "amqp-kit-headers-dropped": all.length };
+  if (sizeOf(headers) <= maxHeaderBytes - ownHeaderBytes) return headers;
+  const key = text(headers["idempotency-key"]);
+  return { ...(key !== undefined && { "idempotency-key": key }), "amqp-kit-headers-dropped": all.length };
+}
+
+/**
+ * How often a message came back from whoever had it in hand, as the broker counts in quorum queues. From RabbitMQ 4.3 on a sender's
+ * header of that name stands until the first return that counts; how often the message was handed out is always the broker's there.
+ */
+function claimedReturns({ fields, properties }: Message): number {
+  if (!fields.redelivered) return 0;
+  const returns = count(properties.headers?.["x-delivery-count"]) ?? 0;
+  return Math.min(returns, count(properties.headers?.["x-acquired-count"]) ?? returns);
+}
+
+function count(value: unknown): number | undefined {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }
 
 function ownHeaders(headers: Record<string, unknown>): Record<string, unknown> {
@@ -160,17 +274,22 @@ function propertiesThatTravel({ properties }: Message, headers: Record<string, u
   };
 }
 
-export function reasonCode(reason: unknown): string {
-  if (reason instanceof InvalidMessageError) return "invalid_message";
-  if (reason instanceof MessageTooLargeError) return "message_too_large";
-  return "handler_failed";
+/** Our own errors' sentences hold no values; of a foreign one only name and code are told. */
+function describe(error: unknown): Record<string, string> {
+  const isOurs = error instanceof AmqpKitError || error instanceof TooManyDeliveries;
+  const sentence = isOurs ? `${error.name}: ${error.message}` : withoutValues(error).error;
+  const code = codeIn(error);
+  const path = error instanceof InvalidMessageError ? (error.issues[0]?.path ?? "") : "";
+  return {
+    "amqp-kit-error": cut(sentence, maxErrorBytes),
+    ...(code !== undefined && { "amqp-kit-error-code": code }),
+    ...(path !== "" && { "amqp-kit-error-path": path }),
+  };
 }
 
-/** Our own errors' sentences hold no values. */
-function describe(reason: unknown): string {
-  const sentence = reason instanceof AmqpKitError ? `${reason.name}: ${reason.message}` : withoutValues(reason).error;
+function cut(sentence: string, maxBytes: number): string {
   return Buffer.from(sentence)
-    .subarray(0, maxErrorBytes)
+    .subarray(0, maxBytes)
     .toString()
     .replace(/\uFFFD+$/, "");
 }

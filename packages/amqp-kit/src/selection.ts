@@ -1,9 +1,10 @@
 import type { DeadLetter } from "./dead-letters.ts";
 import { UsageError } from "./errors.ts";
+import { setAsideReasons } from "./retry.ts";
 
 /** Which dead letters are meant, as the command line says it. */
 
-const reasons = ["invalid_message", "message_too_large", "handler_failed", "rejected", "too_many_deliveries"];
+const reasons: readonly string[] = setAsideReasons;
 const unitsMs = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 export interface Wishes {

@@ -9,6 +9,10 @@ export interface AmqpKitEvents {
   dropped: { contract: string; reason: DropReason; count: number };
   /** A handler failed and the message waits for its next attempt. */
   retried: { contract: string; messageId: string | undefined; attempt: number; delayMs: number };
+  /** A handler failed because what it needs is not available: its subscription takes no messages until it is. */
+  paused: { contract: string };
+  /** What the handlers need is available again. */
+  resumed: { contract: string; pausedMs: number };
   /** A notification went to `<queue>.dead`. */
   "set-aside": { contract: string; messageId: string | undefined; reason: string };
   /** A reply that nobody waits for: late, doubled or foreign. */
@@ -49,15 +53,21 @@ export interface Logger {
 const ignore = (): void => undefined;
 export const silent: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
+/** Such as AMQP_KIT_REJECT, ECONNREFUSED or PostgreSQL's 23505; what does not look like a code may be a value. */
+export function codeIn(error: unknown): string | undefined {
+  const code = error instanceof Error ? textOf(error, "code") : "";
+  return /^[A-Z0-9_]{1,100}$/.test(code) ? code : undefined;
+}
+
 /** A foreign error's text may quote a patient: its name, code and stack frames do not. Takes whatever was thrown. */
 export function withoutValues(error: unknown): { error: string; at?: string[] } {
   if (!(error instanceof Error)) return { error: "not an Error" };
-  const code = textOf(error, "code");
+  const code = codeIn(error);
   const at = textOf(error, "stack")
     .split("\n")
     .filter((line) => /^\s+at /.test(line));
   return {
-    error: `${textOf(error, "name") || "Error"}${code && ` (${code})`}`,
+    error: `${textOf(error, "name") || "Error"}${code === undefined ? "" : ` (${code})`}`,
     at: at.map((line) => line.trim()),
   };
 }

@@ -105,9 +105,9 @@ export async function declareNotification(
 export async function declareSubscription(
   connection: Connection,
   queue: string,
-  retryDelaysMs: readonly number[],
+  delaysMs: readonly number[],
 ): Promise<void> {
-  const failed = `${queue}.failed`;
+  const failed = failedExchange(queue);
   await declareDurableQueue(connection, queue);
   await declare(connection, `exchange "${failed}"`, "direct, durable", (channel) =>
     channel.assertExchange(failed, "direct", { durable: true }),
@@ -115,7 +115,7 @@ export async function declareSubscription(
   await declareDurableQueue(connection, deadQueue(queue));
   await bind(connection, failed, queue, "again");
   await bind(connection, failed, deadQueue(queue), deadQueue(queue));
-  for (const delayMs of new Set(retryDelaysMs)) {
+  for (const delayMs of new Set(delaysMs)) {
     const delay = delayQueue(queue, delayMs);
     // Only the kit declares these, so they may carry arguments: a quorum queue that dead-letters at least once loses nothing
     // when the broker dies in mid-hop, a classic one does (rabbitmq.com/docs/quorum-queues#dead-lettering).
@@ -142,6 +142,23 @@ export function deadQueue(queue: string): string {
 
 export function delayQueue(queue: string, delayMs: number): string {
   return `${queue}.delay.${delayMs}`;
+}
+
+/** Where a queue's failed messages are published, and under `again` those that go back into it. */
+export function failedExchange(queue: string): string {
+  return `${queue}.failed`;
+}
+
+/** The broker tells a queue's type only by refusing to declare one of another, and logs that: asked where it matters only. */
+export async function isQuorumQueue(connection: Connection, queue: string): Promise<boolean> {
+  const asQuorum = { durable: true, arguments: { "x-queue-type": "quorum" } };
+  try {
+    await connection.withChannel((channel) => channel.assertQueue(queue, asQuorum));
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 406) return false;
+    throw error;
+  }
 }
 
 /** @returns whether the notifier's exchange exists, and with it the binding */

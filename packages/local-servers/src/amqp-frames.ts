@@ -24,6 +24,7 @@ export const amqpMethods = {
   queueBindOk: "50.21",
   basicConsume: "60.20",
   basicConsumeOk: "60.21",
+  basicCancelOk: "60.31",
   basicPublish: "60.40",
   basicReturn: "60.50",
   basicDeliver: "60.60",

@@ -15,7 +15,14 @@ export async function bareNotifier(url: string, exchange: string, subscribers: r
     channel.publish(exchange, "", Buffer.from(body), written);
     await channel.waitForConfirms();
   }
-  return { notify, [Symbol.asyncDispose]: () => connection.close() };
+  /** As a subscriber does whose handler failed: they wait in its delay queue. */
+  async function fail(queue: string, delayMs: number, bodies: readonly string[]): Promise<void> {
+    const written = { contentType: "application/json", persistent: true, mandatory: true };
+    for (const body of bodies)
+      channel.publish(`${queue}.failed`, `${queue}.delay.${delayMs}`, Buffer.from(body), written);
+    await channel.waitForConfirms();
+  }
+  return { notify, fail, [Symbol.asyncDispose]: () => connection.close() };
 }
 
 /** Acknowledges once `onMessage` has resolved. */
@@ -34,4 +41,15 @@ export async function bareSubscriber(
     if (message !== null) void Promise.resolve(onMessage(message)).then(() => channel.ack(message));
   });
   return { [Symbol.asyncDispose]: () => connection.close() };
+}
+
+/** Has the queue's next message in hand, until it is closed. */
+export async function holdNext(url: string, queue: string): Promise<{ close(): Promise<void> }> {
+  const connection = await amqplib.connect(url, { noDelay: true });
+  const channel = await connection.createChannel();
+  await channel.prefetch(1);
+  const { promise, resolve } = Promise.withResolvers<unknown>();
+  await channel.consume(queue, resolve);
+  await promise;
+  return connection;
 }

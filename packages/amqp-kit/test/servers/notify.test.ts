@@ -181,7 +181,7 @@ describe("notify, to a subscriber", () => {
       // A broker acts upon these: they would empty .dead, close the channel, put copies into other queues
       expiration: "60000",
       userId: user,
-      headers: { colour: "red", "x-delay": 5, CC: ["elsewhere"], BCC: ["elsewhere"] },
+      headers: { colour: "red", "x-delay": 5, CC: ["elsewhere"], BCC: ["elsewhere"], "amqp-kit-attempt": 6 },
     });
     const bodies = ["", "{", "[1]", Buffer.from([0xff, 0xfe]), Buffer.alloc(1024 * 1024 + 1, "[")];
     for (const body of bodies) await notifier.notify(body);
@@ -219,6 +219,8 @@ describe("notify, to a subscriber", () => {
       colour: "red",
       "amqp-kit-attempt": 1,
       "amqp-kit-error": expect.stringMatching(/^InvalidMessageError: .*pieces: /),
+      "amqp-kit-error-code": "AMQP_KIT_INVALID_MESSAGE",
+      "amqp-kit-error-path": "pieces",
       "amqp-kit-first-failed-at": instant,
       "amqp-kit-last-failed-at": instant,
       "amqp-kit-queue": "order.placed.billing",

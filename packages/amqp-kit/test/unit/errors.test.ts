@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { operation } from "../../src/contract.ts";
 import * as kit from "../../src/index.ts";
-import { reasonCode } from "../../src/retry.ts";
+import { setAsideReasons } from "../../src/retry.ts";
 
 const docs = readFileSync(new URL("../../../../docs/errors.md", import.meta.url), "utf8");
 const source = (file: string): string => readFileSync(new URL(`../../src/${file}`, import.meta.url), "utf8");
@@ -47,14 +47,17 @@ const errors: kit.AmqpKitError[] = [
   new kit.TooManyRequestsError(asked, 1_000),
   new kit.OperationError(asked, "gone", "lamp"),
   new kit.RemoteError(asked, { code: "internal_error", detail: "", retryable: true, issues: [] }),
+  new kit.RetryLater({ delayMs: 1_000 }),
+  new kit.Reject("the article was discontinued"),
 ];
 
 describe("docs/errors.md", () => {
   const rows = table("class, code");
 
   test("has a row for each class of src/errors.ts with its code, and no other", () => {
-    const classes = Object.entries(kit).filter(([name]) => name.endsWith("Error") && name !== "AmqpKitError");
-    expect(new Set(errors.map(({ name }) => name))).toEqual(new Set(classes.map(([name]) => name)));
+    const classes = [...source("errors.ts").matchAll(/^export class (\w+)/gm)].map(([, name]) => name);
+    expect(new Set([...errors.map(({ name }) => name), "AmqpKitError"])).toEqual(new Set(classes));
+    for (const name of classes) expect(kit).toHaveProperty(String(name));
     expect(new Set(rows.map(([first]) => first))).toEqual(
       new Set(errors.map(({ name, code }) => `\`${name}\` \`${code}\``)),
     );
@@ -94,9 +97,14 @@ describe("docs/errors.md", () => {
     }
   });
 
-  test("has each reason for which a notification is set aside", () => {
-    const reasons = [errors[4], errors[5], new Error("the handler's own")].map(reasonCode);
-    for (const reason of reasons) expect(docs).toContain(`\`${reason}\``);
+  test("has each reason for which a notification is set aside, with a remedy, and no other", () => {
+    const reasons = setAsideReasons.map((reason) => `\`${reason}\``);
+    const documented = table("reason");
+    expect(new Set(documented.map(([reason]) => reason))).toEqual(new Set(reasons));
+    for (const [, meaning = "", remedy = ""] of documented) {
+      expect(meaning.length).toBeGreaterThan(20);
+      expect(remedy.length).toBeGreaterThan(20);
+    }
   });
 });
 
@@ -119,6 +127,12 @@ describe("an error", () => {
     expect(kit.OperationError.is(gone, { ...asked, name: "other" }, "gone")).toBe(false);
     expect(kit.OperationError.is(new Error("gone"), asked, "gone")).toBe(false);
     expect(kit.OperationError.is(undefined, asked, "gone")).toBe(false);
+  });
+
+  test("of a handler that asks for another attempt names a delay that can be waited for", () => {
+    expect(new kit.RetryLater({ delayMs: 0 }).delayMs).toBe(0);
+    for (const delayMs of [-1, Number.NaN, Infinity])
+      expect(() => new kit.RetryLater({ delayMs })).toThrow(kit.UsageError);
   });
 
   test("of a publish is certain only where the broker returned the message", () => {

@@ -113,6 +113,15 @@ describe("the verbs of a service", () => {
     void warehouse.respond(quote, () => ({}));
     // @ts-expect-error: a misspelt option
     void shop.request(quote, { article: "lamp" }, { timeout: 5 });
+    void warehouse.subscribe(orderPlaced, () => undefined, { retry: "in-place", retryDelaysMs: [5] });
+    void warehouse.subscribe(orderPlaced, () => undefined, { retry: "in-place", concurrency: 1 });
+    void warehouse.subscribe(orderPlaced, () => undefined, { concurrency: 2, isAvailable: async () => true });
+    // @ts-expect-error: who holds the line handles one at a time
+    void warehouse.subscribe(orderPlaced, () => undefined, { retry: "in-place", concurrency: 2 });
+    // @ts-expect-error: there is no such way to retry
+    void warehouse.subscribe(orderPlaced, () => undefined, { retry: "at once" });
+    // @ts-expect-error: it promises an answer
+    void warehouse.subscribe(orderPlaced, () => undefined, { isAvailable: () => true });
     // @ts-expect-error: broadcasts have no options
     void warehouse.broadcast(prices, { article: "lamp", cents: 1 }, {});
   });

@@ -1,0 +1,85 @@
+import { UsageError } from "./errors.ts";
+import type { SubscriberOptions } from "./notify.ts";
+
+/** Options of the verbs that take, and how those of all verbs are checked: a misspelt one would be ignored in silence. */
+
+export const defaultRetryDelaysMs: readonly number[] = [1_000, 5_000, 30_000, 120_000, 600_000];
+/** AMQP carries a prefetch in 16 bits. */
+export const maxConcurrency = 65_535;
+/** The broker takes back after 30 minutes what is not acknowledged (rabbitmq.com/docs/consumers#acknowledgement-timeout). */
+const maxInPlaceMs = 25 * 60_000;
+
+export interface ListenOptions {
+  /** Updates kept for a slow handler, here and in the queue; beyond that the oldest is dropped and counted. @default 1000 */
+  maxBuffered?: number;
+}
+
+interface AnySubscribeOptions {
+  /** Pauses before each further attempt, in milliseconds; then the message is set aside. @default [1000, 5000, 30000, 120000, 600000] */
+  retryDelaysMs?: readonly number[];
+  /**
+   * Asked when a handler has failed: is what it needs (a database, for instance) there at all? If not, the message goes back and no
+   * attempt is counted, and no other is taken until it says yes. Then `isReady` is false. It is asked again after a tenth of the time
+   * that this has taken, at least half a second and at most 30 s. No answer within 5 s, and a rejection, mean no. @default never asked
+   */
+  isAvailable?: () => Promise<boolean>;
+}
+
+interface DelayedRetry extends AnySubscribeOptions {
+  /** Messages handled at a time. 1 keeps the order, but for messages that are retried. @default 1 */
+  concurrency?: number;
+  retry?: undefined;
+}
+
+interface InPlaceRetry extends AnySubscribeOptions {
+  concurrency?: 1;
+  /**
+   * A message whose handler failed stays where it is, and those behind it wait until it is handled or set aside. `retryDelaysMs` may then
+   * add up to 25 minutes, since a broker takes back what is not acknowledged within 30. @default it goes to the back of the queue after
+   *   the delay, and those behind it go on
+   */
+  retry: "in-place";
+}
+
+export type SubscribeOptions = DelayedRetry | InPlaceRetry;
+
+export interface RespondOptions {
+  /** Requests handled at a time. @default 10 */
+  concurrency?: number;
+}
+
+/** @throws {UsageError} naming each unknown option */
+export function checkOptions(verb: string, options: object, known: readonly string[]): void {
+  const unknown = Object.keys(options).filter((option) => !known.includes(option));
+  if (unknown.length > 0)
+    throw new UsageError(`${verb}: unknown option ${unknown.join(", ")}. Known are ${known.join(", ")}.`);
+}
+
+/** @throws {UsageError} */
+export function readSubscribeOptions(options: SubscribeOptions): Omit<SubscriberOptions, "service" | "version"> {
+  checkOptions("subscribe", options, ["concurrency", "retryDelaysMs", "retry", "isAvailable"]);
+  const { concurrency = 1, retryDelaysMs = defaultRetryDelaysMs, retry, isAvailable } = options;
+  positive("concurrency", concurrency, maxConcurrency);
+  retryDelaysMs.forEach((delayMs) => positive("each of retryDelaysMs", delayMs));
+  const isRetriedInPlace = retry === "in-place";
+  if (retry !== undefined && !isRetriedInPlace)
+    throw new UsageError(`subscribe: retry may only be "in-place", not ${JSON.stringify(retry)}.`);
+  if (isRetriedInPlace && concurrency !== 1)
+    throw new UsageError(`subscribe: retry "in-place" holds the line, so concurrency must be 1, not ${concurrency}.`);
+  const heldMs = retryDelaysMs.reduce((sum, delayMs) => sum + delayMs, 0);
+  if (isRetriedInPlace && heldMs > maxInPlaceMs) {
+    const minutes = maxInPlaceMs / 60_000;
+    throw new UsageError(
+      `subscribe: retried in place, retryDelaysMs may add up to ${minutes} minutes: the broker takes a message back after 30.`,
+    );
+  }
+  if (isAvailable !== undefined && typeof isAvailable !== "function")
+    throw new UsageError("subscribe: isAvailable must be a function.");
+  return { concurrency, retryDelaysMs, isRetriedInPlace, isAvailable };
+}
+
+/** @throws {UsageError} */
+export function positive(option: string, value: number, largest = 2 ** 31 - 1): number {
+  if (Number.isSafeInteger(value) && value > 0 && value <= largest) return value;
+  throw new UsageError(`${option} must be a whole number from 1 to ${largest}, not ${String(value)}.`);
+}

@@ -1,0 +1,247 @@
+import { createVirtualHost, startProxy } from "@amqp-idioms/local-servers";
+import type { VirtualHost } from "@amqp-idioms/local-servers";
+import { test } from "@amqp-idioms/local-servers/vitest";
+import { describe, expect } from "vitest";
+import { connect, Reject } from "../../src/index.ts";
+import { orderPlaced, system } from "../contracts.ts";
+import { billingQueue, numbers, order, setAside } from "../orders.ts";
+import { recordEvents, recordingLogger } from "../recording.ts";
+
+/** What a handler needs, and can be away. */
+class Shelf {
+  isThere = true;
+  readonly asked: number[] = [];
+
+  isAvailable = async (): Promise<boolean> => {
+    this.asked.push(performance.now());
+    return this.isThere;
+  };
+
+  use(): void {
+    if (!this.isThere) throw new Error("no shelf");
+  }
+}
+
+const state = (vhost: VirtualHost): Promise<unknown> => vhost.management.queue(vhost.name, billingQueue);
+
+describe("while what the handler needs is not available", () => {
+  test("nothing is taken, no attempt is counted, none is lost or doubled, and it goes on in order when it is back", async ({
+    vhost,
+    cleanup,
+  }) => {
+    using paused = recordEvents("paused");
+    using resumed = recordEvents("resumed");
+    using retries = recordEvents("retried");
+    const logger = recordingLogger();
+    const shelf = new Shelf();
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing", logger }));
+    const effects: { pieces: number; attempt: number }[] = [];
+    let failures = 0;
+    const subscribing = await billing.subscribe(
+      orderPlaced,
+      ({ pieces }, { attempt }) => {
+        if (!shelf.isThere) failures++;
+        shelf.use();
+        effects.push({ pieces, attempt });
+      },
+      { isAvailable: shelf.isAvailable },
+    );
+    await till.notify(orderPlaced, order(1));
+    await expect.poll(() => effects).toHaveLength(1);
+    expect(shelf.asked).toEqual([]);
+
+    shelf.isThere = false;
+    for (const pieces of numbers(2, 30)) await till.notify(orderPlaced, order(pieces));
+    await expect.poll(() => paused.all).toEqual([{ contract: "order.placed" }]);
+    expect(billing.isReady).toBe(false);
+    await expect.poll(() => state(vhost)).toMatchObject({ messages_ready: 29, messages_unacknowledged: 0 });
+    await expect.poll(() => shelf.asked.length).toBeGreaterThan(3);
+    expect(failures).toBe(1);
+
+    shelf.isThere = true;
+    const backAt = performance.now();
+    await expect.poll(() => effects).toHaveLength(30);
+    // Asked after half a second, since it was away for less than five
+    expect(performance.now() - backAt).toBeLessThan(4_000);
+    expect(effects).toEqual(numbers(1, 30).map((pieces) => ({ pieces, attempt: 1 })));
+    expect(resumed.all).toEqual([{ contract: "order.placed", pausedMs: expect.any(Number) }]);
+    expect(retries.all).toEqual([]);
+    expect(billing.isReady).toBe(true);
+    expect(logger.lines.map(({ message }) => message)).toEqual(
+      expect.arrayContaining([
+        "paused: what the handler needs is not available; asking until it is",
+        "going on: what the handler needs is available again",
+      ]),
+    );
+    await subscribing.stop();
+  });
+
+  test("all that are in hand go back, also one whose handler notices only when it is over", async ({
+    vhost,
+    cleanup,
+  }) => {
+    using paused = recordEvents("paused");
+    const shelf = new Shelf();
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const attempts: [number, number][] = [];
+    const slow = Promise.withResolvers<never>();
+    const effects = new Set<number>();
+    let isSlow = true;
+    await billing.subscribe(
+      orderPlaced,
+      async ({ pieces }, { attempt }) => {
+        attempts.push([pieces, attempt]);
+        if (pieces === 3 && isSlow) await slow.promise;
+        if (effects.size === 0 && attempts.length < 5) await expect.poll(() => attempts.length).toBe(5);
+        shelf.use();
+        effects.add(pieces);
+      },
+      { concurrency: 5, isAvailable: shelf.isAvailable },
+    );
+    shelf.isThere = false;
+    await Promise.all(numbers(1, 5).map((pieces) => till.notify(orderPlaced, order(pieces))));
+    await expect.poll(() => state(vhost)).toMatchObject({ messages_ready: 4, messages_unacknowledged: 1 });
+    shelf.isThere = true;
+    await expect.poll(() => effects).toEqual(new Set([1, 2, 4, 5]));
+    isSlow = false;
+    slow.reject(new Error("no shelf, half an hour ago"));
+    await expect.poll(() => effects).toEqual(new Set([1, 2, 3, 4, 5]));
+    expect(attempts.filter(([, attempt]) => attempt !== 1)).toEqual([]);
+    expect(paused.all).toHaveLength(1);
+  });
+
+  test("a rejection means no; a handler that fails while it is there, or says Reject, is counted as ever", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const attempts: [number, number][] = [];
+    let answers = 0;
+    await billing.subscribe(
+      orderPlaced,
+      ({ pieces }, { attempt }) => {
+        attempts.push([pieces, attempt]);
+        if (pieces === 2) throw new Reject("out of paper");
+        throw new Error("out of paper");
+      },
+      {
+        retryDelaysMs: [50],
+        isAvailable: async () => {
+          if (answers++ === 0) throw new Error("cannot tell");
+          return true;
+        },
+      },
+    );
+    await till.notify(orderPlaced, order(1));
+    await expect.poll(() => setAside(vhost)).toHaveLength(1);
+    await till.notify(orderPlaced, order(2));
+    await expect.poll(() => setAside(vhost)).toHaveLength(2);
+    // The first time it was away, so it seemed, the other two it was there
+    expect(attempts).toEqual([
+      [1, 1],
+      [1, 1],
+      [1, 2],
+      [2, 1],
+    ]);
+    expect(answers).toBe(4);
+  });
+
+  test("no answer within 5 s means no, and close ends the pause", async ({ vhost, cleanup }) => {
+    using paused = recordEvents("paused");
+    using resumed = recordEvents("resumed");
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const never = Promise.withResolvers<boolean>();
+    const failed = Promise.withResolvers<number>();
+    await billing.subscribe(
+      orderPlaced,
+      () => {
+        failed.resolve(performance.now());
+        throw new Error("out of paper");
+      },
+      { isAvailable: () => never.promise },
+    );
+    await till.notify(orderPlaced, order(1));
+    const failedAt = await failed.promise;
+    await expect.poll(() => paused.all).toHaveLength(1);
+    expect(performance.now() - failedAt).toBeGreaterThanOrEqual(4_999);
+    const since = performance.now();
+    await billing.close();
+    expect(performance.now() - since).toBeLessThan(3_000);
+    expect(resumed.all).toEqual([]);
+    await expect.poll(() => state(vhost)).toMatchObject({ messages_ready: 1, messages_unacknowledged: 0 });
+  });
+
+  test("it stays paused when its connection is lost meanwhile, and when its queue is deleted", async ({
+    vhost,
+    cleanup,
+  }) => {
+    using paused = recordEvents("paused");
+    const shelf = new Shelf();
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const proxy = cleanup(await startProxy(vhost.url));
+    const logger = recordingLogger();
+    const billing = cleanup(await connect(proxy.url, { system, service: "billing", logger }));
+    const begun: number[] = [];
+    await billing.subscribe(
+      orderPlaced,
+      ({ pieces }) => {
+        begun.push(pieces);
+        shelf.use();
+      },
+      { isAvailable: shelf.isAvailable },
+    );
+    shelf.isThere = false;
+    await till.notify(orderPlaced, order(1));
+    await expect.poll(() => paused.all).toHaveLength(1);
+    await expect.poll(() => state(vhost)).toMatchObject({ messages_ready: 1 });
+    proxy.cut();
+    const connected = (): number => logger.lines.filter(({ message }) => message.startsWith("connected to")).length;
+    await expect.poll(connected).toBeGreaterThan(1);
+    const askedBefore = shelf.asked.length;
+    await expect.poll(() => shelf.asked.length).toBeGreaterThan(askedBefore + 1);
+    expect(begun).toEqual([1]);
+    // The notifier has it back, and the subscriber finds it there
+    await vhost.management.deleteQueue(vhost.name, billingQueue);
+    await expect.poll(() => state(vhost), { timeout: 20_000 }).toBeDefined();
+    const bindings = async (): Promise<string[]> =>
+      (await vhost.management.bindings(vhost.name)).map(({ source, destination }) => `${source} → ${destination}`);
+    await expect.poll(bindings).toContain(`order.placed → ${billingQueue}`);
+    await till.notify(orderPlaced, order(2));
+    expect(begun).toEqual([1]);
+    shelf.isThere = true;
+    await expect.poll(() => begun).toContain(2);
+    expect(paused.all).toHaveLength(1);
+  });
+
+  test("on a quorum queue, and retried in place: 22 times not available uses up nothing", async ({
+    broker,
+    cleanup,
+    skip,
+  }) => {
+    if (broker.version.startsWith("3.10.")) skip("needs RabbitMQ 3.11 or newer: default queue types");
+    const vhost = cleanup(await createVirtualHost(broker, { defaultQueueType: "quorum" }));
+    using paused = recordEvents("paused");
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const attempts: [number, number][] = [];
+    let questions = 0;
+    await billing.subscribe(
+      orderPlaced,
+      ({ pieces }, { attempt }) => {
+        attempts.push([pieces, attempt]);
+        if (pieces === 1 && attempts.length <= 22) throw new Error("no shelf");
+      },
+      // No when a handler has failed, yes at the next question
+      { retry: "in-place", isAvailable: async () => questions++ % 2 === 1 },
+    );
+    await till.notify(orderPlaced, order(1));
+    await till.notify(orderPlaced, order(2));
+    await expect.poll(() => attempts, { timeout: 45_000 }).toHaveLength(24);
+    expect(attempts).toEqual([...Array.from({ length: 23 }, () => [1, 1]), [2, 1]]);
+    expect(paused.all).toHaveLength(22);
+  });
+});

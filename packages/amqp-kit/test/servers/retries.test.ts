@@ -1,0 +1,464 @@
+import { amqpMethods, createVirtualHost, startProxy } from "@amqp-idioms/local-servers";
+import { test } from "@amqp-idioms/local-servers/vitest";
+import { describe, expect } from "vitest";
+import { connect, Reject, RetryLater, UsageError } from "../../src/index.ts";
+import type { SubscribeOptions } from "../../src/index.ts";
+import { orderPlaced, system } from "../contracts.ts";
+import { billingProcess, billingQueue, numbers, order, ordersOf, setAside } from "../orders.ts";
+import { bareNotifier } from "../peers/bare-notify.ts";
+import { recordEvents, recordingLogger } from "../recording.ts";
+
+const json = { content_type: "application/json" };
+
+describe("a message whose handler failed", () => {
+  test("goes to the back of its queue, behind all that came meanwhile", async ({ vhost, cleanup }) => {
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const gate = Promise.withResolvers<void>();
+    const begun: number[] = [];
+    await billing.subscribe(
+      orderPlaced,
+      async ({ pieces }, { attempt }) => {
+        begun.push(pieces);
+        if (pieces === 1 && attempt === 1) throw new Error("not yet");
+        if (pieces === 2) await gate.promise;
+      },
+      { retryDelaysMs: [300] },
+    );
+    for (const pieces of numbers(1, 4)) await till.notify(orderPlaced, order(pieces));
+    await expect
+      .poll(() => vhost.management.queue(vhost.name, billingQueue))
+      .toMatchObject({ messages_ready: 3, messages_unacknowledged: 1 });
+    gate.resolve();
+    await expect.poll(() => begun).toEqual([1, 2, 3, 4, 1]);
+  });
+
+  test("waits by default 1 s before its second attempt, and there are queues for five delays", async ({
+    vhost,
+    cleanup,
+  }) => {
+    using retries = recordEvents("retried");
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const at: number[] = [];
+    await billing.subscribe(orderPlaced, (_, { attempt }) => {
+      at.push(performance.now());
+      if (attempt === 1) throw new Error("not yet");
+    });
+    await till.notify(orderPlaced, order(1));
+    await expect.poll(() => at).toHaveLength(2);
+    expect((at[1] ?? 0) - (at[0] ?? 0)).toBeGreaterThanOrEqual(995);
+    expect(retries.all).toMatchObject([{ attempt: 1, delayMs: 1_000 }]);
+    const names = (await vhost.management.queues(vhost.name)).map(({ name }) => name);
+    const delays = [1_000, 5_000, 30_000, 120_000, 600_000].map((delayMs) => `${billingQueue}.delay.${delayMs}`);
+    expect(names.filter((name) => name.includes(".delay.")).toSorted()).toEqual(delays.toSorted());
+  });
+
+  test("two versions with different delays live side by side, and a delay queue drains itself when no version knows it any more", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const seen: string[] = [];
+    const version = async (name: string, retryDelaysMs: number[]): Promise<() => Promise<unknown>> => {
+      const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+      const fail = (_: unknown, { attempt }: { attempt: number }): void => {
+        seen.push(`${name}, attempt ${attempt}`);
+        throw new Error("not yet");
+      };
+      await billing.subscribe(orderPlaced, fail, { retryDelaysMs });
+      return () => billing.close();
+    };
+    const leaveOld = await version("old", [1_000, 60_000]);
+    await till.notify(orderPlaced, order(1));
+    await expect.poll(() => seen).toEqual(["old, attempt 1"]);
+    const leaveNew = await version("new", [60_000, 700]);
+    await leaveOld();
+    // What the old one sent to wait comes back at its time, and goes on by the new one's delays
+    await expect.poll(() => seen).toEqual(["old, attempt 1", "new, attempt 2", "new, attempt 3"]);
+    await expect.poll(() => setAside(vhost)).toHaveLength(1);
+    await leaveNew();
+
+    const leaveLast = await version("last", [400]);
+    await till.notify(orderPlaced, order(2));
+    await expect.poll(() => seen.at(-1)).toBe("last, attempt 1");
+    await leaveLast();
+    await expect.poll(() => vhost.management.queue(vhost.name, billingQueue)).toMatchObject({ messages: 1 });
+    await expect
+      .poll(() => vhost.management.queue(vhost.name, `${billingQueue}.delay.400`))
+      .toMatchObject({ messages: 0 });
+  });
+
+  test("its process killed with -9 between the broker's confirm and the acknowledgement: doubled, never lost", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const proxy = cleanup(await startProxy(vhost.url));
+    const atAck = Promise.withResolvers<void>();
+    proxy.filter(({ method }, direction) => {
+      if (method !== amqpMethods.basicAck || direction !== "to-server") return "pass";
+      atAck.resolve();
+      return "drop";
+    });
+    const doomed = cleanup(await billingProcess(proxy.url));
+    await till.notify(orderPlaced, order(1, "failing"), { messageId: "doubled" });
+    await atAck.promise;
+    await doomed.kill();
+    expect(ordersOf(doomed, "begun")).toEqual([1]);
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const came: unknown[] = [];
+    await billing.subscribe(orderPlaced, (_, { messageId, attempt, redelivered }) => {
+      came.push({ messageId, attempt, redelivered });
+    });
+    await expect
+      .poll(() => came)
+      .toEqual([
+        { messageId: "doubled", attempt: 1, redelivered: true },
+        { messageId: "doubled", attempt: 2, redelivered: false },
+      ]);
+  });
+
+  const killed = "a broker killed with -9 in the middle of the way back loses none of 5,000 (pitfalls 88, 90a)";
+  test(killed, { timeout: 120_000 }, async ({ ownBroker, cleanup }) => {
+    await using vhost = await createVirtualHost(ownBroker);
+    const delayMs = 4_000;
+    const options = { concurrency: 500, retryDelaysMs: [delayMs] };
+    const arrived = new Set<number>();
+    const half = Promise.withResolvers<void>();
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    // Declares where the messages wait; the test puts them there, as a failing handler does
+    await billing.subscribe(
+      orderPlaced,
+      ({ pieces }) => {
+        arrived.add(pieces);
+        if (arrived.size >= 1_000) half.resolve();
+      },
+      options,
+    );
+    const all = numbers(1, 5_000);
+    const bodies = all.map((pieces) => JSON.stringify(order(pieces)));
+    {
+      await using stranger = await bareNotifier(vhost.url, "order.placed", []);
+      await stranger.fail(billingQueue, delayMs, bodies);
+    }
+    await half.promise;
+    await ownBroker.kill();
+    const before = arrived.size;
+    expect(before).toBeGreaterThan(0);
+    expect(before).toBeLessThan(all.length);
+    await ownBroker.start();
+    await expect.poll(() => arrived.size, { timeout: 60_000, interval: 100 }).toBe(all.length);
+    await billing.close();
+  });
+});
+
+describe("the number of attempts, and when the first one failed", () => {
+  test("cannot be steered by who sends: absurd headers count for nothing (pitfall 87)", async ({ vhost, cleanup }) => {
+    cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const attempts = new Map<number, number[]>();
+    await billing.subscribe(
+      orderPlaced,
+      ({ pieces }, { attempt }) => {
+        attempts.set(pieces, [...(attempts.get(pieces) ?? []), attempt]);
+        throw new Error("never");
+      },
+      { retryDelaysMs: [20, 30] },
+    );
+    const absurd: Record<string, unknown>[] = [
+      { "amqp-kit-attempt": 3 },
+      { "amqp-kit-attempt": 1e9, "amqp-kit-first-failed-at": "1970-01-01T00:00:00Z" },
+      { "amqp-kit-attempt": -7, "amqp-kit-first-failed-at": { a: 1 } },
+      { "amqp-kit-attempt": "many", "x-death": [{ count: 1e9, queue: billingQueue, reason: "rejected" }] },
+      { "x-death": 7, "x-delivery-count": 1e9, "x-acquired-count": -1, "x-first-death-queue": billingQueue },
+      { "amqp-kit-queue": "elsewhere", "amqp-kit-reason": "rejected", "amqp-kit-error-path": "forged" },
+    ];
+    const before = new Date().toISOString();
+    for (const [index, headers] of absurd.entries()) {
+      // Also by the routing key of what comes back
+      for (const routingKey of ["", "again"]) {
+        const body = JSON.stringify(order(routingKey === "" ? index + 1 : index + 101));
+        const properties = { ...json, headers };
+        await vhost.management.publish(vhost.name, { exchange: "order.placed", routingKey, body, properties });
+      }
+    }
+    await expect.poll(() => setAside(vhost)).toHaveLength(2 * absurd.length);
+    for (const each of attempts.values()) expect(each).toEqual([1, 2, 3]);
+    for (const { properties } of await setAside(vhost)) {
+      const headers = properties.headers ?? {};
+      expect(headers).toMatchObject({
+        "amqp-kit-attempt": 3,
+        "amqp-kit-queue": billingQueue,
+        "amqp-kit-reason": "handler_failed",
+      });
+      expect(String(headers["amqp-kit-first-failed-at"]) >= before).toBe(true);
+      expect(Object.keys(headers).filter((name) => name.startsWith("x-"))).toEqual([]);
+      expect(headers).not.toHaveProperty("amqp-kit-error-path");
+    }
+  });
+});
+
+describe("a handler that says whether another attempt makes sense", () => {
+  test("RetryLater waits the first delay that is not shorter, or the longest, and uses up an attempt", async ({
+    vhost,
+    cleanup,
+  }) => {
+    using retries = recordEvents("retried");
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const wishes = [120, 60_000, 0, 400];
+    await billing.subscribe(
+      orderPlaced,
+      (_, { attempt }) => {
+        throw new RetryLater({ delayMs: wishes[attempt - 1] ?? 0 });
+      },
+      { retryDelaysMs: [50, 300, 500] },
+    );
+    await till.notify(orderPlaced, order(1));
+    await expect.poll(() => setAside(vhost)).toHaveLength(1);
+    expect(retries.all.map(({ delayMs }) => delayMs)).toEqual([300, 500, 50]);
+    expect((await setAside(vhost))[0]?.properties.headers).toMatchObject({
+      "amqp-kit-attempt": 4,
+      "amqp-kit-reason": "handler_failed",
+      "amqp-kit-error": "RetryLater: The handler asked for another attempt in 400 ms.",
+      "amqp-kit-error-code": "AMQP_KIT_RETRY_LATER",
+    });
+  });
+
+  test("one that waits long does not hold up one that waits a short time (pitfall 90)", async ({ vhost, cleanup }) => {
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const again: number[] = [];
+    await billing.subscribe(
+      orderPlaced,
+      ({ pieces }, { attempt }) => {
+        if (attempt === 1) throw new RetryLater({ delayMs: pieces === 1 ? 3_000 : 100 });
+        again.push(pieces);
+      },
+      { retryDelaysMs: [100, 3_000] },
+    );
+    await till.notify(orderPlaced, order(1));
+    await till.notify(orderPlaced, order(2));
+    await expect.poll(() => again).toEqual([2, 1]);
+  });
+
+  test("Reject sets it aside at once, with the handler's words", async ({ vhost, cleanup }) => {
+    using retries = recordEvents("retried");
+    const logger = recordingLogger();
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing", version: "1.2.3", logger }));
+    await billing.subscribe(orderPlaced, () => Promise.reject(new Reject("this article was discontinued")));
+    await till.notify(orderPlaced, order(1));
+    await expect.poll(() => setAside(vhost)).toHaveLength(1);
+    expect((await setAside(vhost))[0]?.properties.headers).toMatchObject({
+      "amqp-kit-attempt": 1,
+      "amqp-kit-reason": "rejected",
+      "amqp-kit-error": "Reject: this article was discontinued",
+      "amqp-kit-error-code": "AMQP_KIT_REJECT",
+      "amqp-kit-service": "billing",
+      "amqp-kit-service-version": "1.2.3",
+    });
+    expect(retries.all).toEqual([]);
+    expect(logger.lines).toContainEqual(
+      expect.objectContaining({
+        level: "error",
+        message: "message set aside",
+        facts: expect.objectContaining({ reason: "rejected" }),
+      }),
+    );
+  });
+});
+
+describe("the headers of a message that is set aside", () => {
+  test("tell what failed and when, without a value or a stack, and stay within their limit", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const keys: (string | undefined)[] = [];
+    await billing.subscribe(
+      orderPlaced,
+      ({ article }, { idempotencyKey }) => {
+        keys.push(idempotencyKey);
+        const error = new Error(`no bill for ${article} ${"é".repeat(100_000)}`);
+        throw Object.assign(error, { code: keys.length === 1 ? article : "23505" });
+      },
+      { retryDelaysMs: [200] },
+    );
+    const stranger = cleanup(await bareNotifier(vhost.url, "order.placed", ["billing"]));
+    const headers = { "idempotency-key": "the same", fat: "x".repeat(32 * 1024 - 100) };
+    await stranger.notify(JSON.stringify(order(1, "Maria Schmidt")), { messageId: "fat", headers });
+    await expect.poll(() => setAside(vhost)).toHaveLength(1);
+    expect(keys).toEqual(["the same", "the same"]);
+    const dead = (await setAside(vhost))[0]?.properties.headers ?? {};
+    expect(dead).toEqual({
+      "idempotency-key": "the same",
+      "amqp-kit-headers-dropped": expect.any(Number),
+      "amqp-kit-attempt": 2,
+      "amqp-kit-queue": billingQueue,
+      "amqp-kit-service": "billing",
+      "amqp-kit-reason": "handler_failed",
+      "amqp-kit-error": "Error (23505)",
+      "amqp-kit-error-code": "23505",
+      "amqp-kit-first-failed-at": expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+      "amqp-kit-last-failed-at": expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+    });
+    const at = (name: string): number => Date.parse(String(dead[`amqp-kit-${name}-failed-at`]));
+    expect(at("last") - at("first")).toBeGreaterThanOrEqual(190);
+    expect(Buffer.byteLength(JSON.stringify(dead))).toBeLessThan(32 * 1024);
+    expect(JSON.stringify(dead)).not.toContain("Maria");
+  });
+});
+
+describe('retried in place (retry: "in-place")', () => {
+  test("it holds the line: those behind it wait until it is handled, or set aside", async ({ vhost, cleanup }) => {
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const begun: string[] = [];
+    const at: number[] = [];
+    await billing.subscribe(
+      orderPlaced,
+      ({ pieces }, { attempt }) => {
+        begun.push(`${pieces}, attempt ${attempt}`);
+        if (pieces === 1) at.push(performance.now());
+        if (pieces === 1 || (pieces === 2 && attempt === 1)) throw new Error("not yet");
+        if (pieces === 3) throw new Reject("out of paper");
+      },
+      { retry: "in-place", retryDelaysMs: [100, 250] },
+    );
+    for (const pieces of numbers(1, 4)) await till.notify(orderPlaced, order(pieces));
+    await expect.poll(() => begun.at(-1)).toBe("4, attempt 1");
+    expect(begun).toEqual([
+      "1, attempt 1",
+      "1, attempt 2",
+      "1, attempt 3",
+      "2, attempt 1",
+      "2, attempt 2",
+      "3, attempt 1",
+      "4, attempt 1",
+    ]);
+    expect((at[1] ?? 0) - (at[0] ?? 0)).toBeGreaterThanOrEqual(99);
+    expect((at[2] ?? 0) - (at[1] ?? 0)).toBeGreaterThanOrEqual(249);
+    const dead = (await setAside(vhost)).map(({ properties: { headers = {} } }) => headers);
+    expect(dead).toMatchObject([
+      { "amqp-kit-attempt": 3, "amqp-kit-reason": "handler_failed" },
+      { "amqp-kit-attempt": 1, "amqp-kit-reason": "rejected" },
+    ]);
+    const [first] = dead;
+    const time = (name: string): number => Date.parse(String(first?.[`amqp-kit-${name}-failed-at`]));
+    expect(time("last") - time("first")).toBeGreaterThanOrEqual(340);
+    const names = (await vhost.management.queues(vhost.name)).map(({ name }) => name);
+    expect(names.filter((name) => name.includes(".delay."))).toEqual([]);
+  });
+
+  test("the connection lost while it waits: it comes again, at its time, and its attempts go on", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const proxy = cleanup(await startProxy(vhost.url));
+    const billing = cleanup(await connect(proxy.url, { system, service: "billing" }));
+    const begun: { pieces: number; attempt: number; at: number }[] = [];
+    await billing.subscribe(
+      orderPlaced,
+      ({ pieces }, { attempt }) => {
+        begun.push({ pieces, attempt, at: performance.now() });
+        if (attempt === 1 && pieces === 1) throw new Error("not yet");
+      },
+      { retry: "in-place", retryDelaysMs: [4_000] },
+    );
+    await till.notify(orderPlaced, order(1));
+    await till.notify(orderPlaced, order(2));
+    await expect.poll(() => begun).toHaveLength(1);
+    proxy.cut();
+    await expect
+      .poll(() => begun, { timeout: 20_000 })
+      .toMatchObject([
+        { pieces: 1, attempt: 1 },
+        { pieces: 1, attempt: 2 },
+        { pieces: 2, attempt: 1 },
+      ]);
+    expect((begun[1]?.at ?? 0) - (begun[0]?.at ?? 0)).toBeGreaterThanOrEqual(3_999);
+  });
+
+  test("taken back by the broker for not being acknowledged: it comes again, at its time, and its attempts go on (pitfall 52)", async ({
+    broker,
+    cleanup,
+    skip,
+  }) => {
+    if (broker.version.startsWith("3.10.")) skip("needs RabbitMQ 4.3 or newer: a consumer timeout by policy");
+    const vhost = cleanup(await createVirtualHost(broker, { defaultQueueType: "quorum" }));
+    const impatient = { pattern: `^${billingQueue}$`, definition: { "consumer-timeout": 1_000 } };
+    await vhost.management.setPolicy(vhost.name, "impatient", impatient);
+    const logger = recordingLogger();
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing", logger }));
+    const begun: { pieces: number; attempt: number; at: number }[] = [];
+    await billing.subscribe(
+      orderPlaced,
+      ({ pieces }, { attempt }) => {
+        begun.push({ pieces, attempt, at: performance.now() });
+        if (attempt === 1 && pieces === 1) throw new Error("not yet");
+      },
+      { retry: "in-place", retryDelaysMs: [5_000] },
+    );
+    await till.notify(orderPlaced, order(1));
+    await till.notify(orderPlaced, order(2));
+    await expect
+      .poll(() => begun)
+      .toMatchObject([
+        { pieces: 1, attempt: 1 },
+        { pieces: 1, attempt: 2 },
+        { pieces: 2, attempt: 1 },
+      ]);
+    expect((begun[1]?.at ?? 0) - (begun[0]?.at ?? 0)).toBeGreaterThanOrEqual(4_999);
+    const lost = logger.lines.filter(({ message }) => message.startsWith("consumer lost"));
+    expect(lost.length).toBeGreaterThan(0);
+  });
+
+  test("close ends the wait, and the next process begins it anew, before those behind it", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const first = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const options: SubscribeOptions = { retry: "in-place", retryDelaysMs: [60_000] };
+    const failed = Promise.withResolvers<void>();
+    const fail = (): never => {
+      failed.resolve();
+      throw new Error("not yet");
+    };
+    await first.subscribe(orderPlaced, fail, options);
+    await till.notify(orderPlaced, order(1));
+    await till.notify(orderPlaced, order(2));
+    await failed.promise;
+    const since = performance.now();
+    await first.close();
+    expect(performance.now() - since).toBeLessThan(3_000);
+    const next = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const came: unknown[] = [];
+    await next.subscribe(orderPlaced, ({ pieces }, { attempt }) => void came.push({ pieces, attempt }), options);
+    await expect
+      .poll(() => came)
+      .toEqual([
+        { pieces: 1, attempt: 1 },
+        { pieces: 2, attempt: 1 },
+      ]);
+  });
+
+  test("is refused beside concurrency, and for longer than a broker waits", async ({ vhost, cleanup }) => {
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    const wrong: object[] = [
+      { retry: "in-place", concurrency: 2 },
+      { retry: "in place" },
+      { retry: "in-place", retryDelaysMs: [1_500_001] },
+      { isAvailable: true },
+    ];
+    for (const options of wrong) {
+      await expect(billing.subscribe(orderPlaced, () => undefined, options)).rejects.toBeInstanceOf(UsageError);
+    }
+    const longest: SubscribeOptions = { retry: "in-place", concurrency: 1, retryDelaysMs: [900_000, 600_000] };
+    await billing.subscribe(orderPlaced, () => undefined, longest);
+  });
+});
