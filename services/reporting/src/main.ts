@@ -2,6 +2,7 @@ import { system, patientAdded } from "@amqp-idioms/contracts";
 import { openDatabase } from "@amqp-idioms/outbox";
 import { databaseSettings, runService, timeZoneSetting } from "@amqp-idioms/service-kit";
 import { connect } from "amqp-kit";
+import packageJson from "../package.json" with { type: "json" };
 import { reportsApi } from "./http.ts";
 import { onPatientAdded } from "./on-patient-added.ts";
 import type { ReportingTables } from "./registration-store.ts";
@@ -16,8 +17,13 @@ await runService({ name: "reporting", port: 3003, settings }, async (service) =>
     await openDatabase<ReportingTables>(settings.database, { schema: service.name, migrations, logger, signal }),
   );
 
-  const amqp = own(await connect(settings.amqpUrls, { system, service: "reporting", logger, signal, closeTimeoutMs }));
-  await amqp.subscribe(patientAdded, onPatientAdded(database, settings.timeZone, logger));
+  const { version } = packageJson;
+  const amqp = own(
+    await connect(settings.amqpUrls, { system, service: "reporting", version, logger, signal, closeTimeoutMs }),
+  );
+  await amqp.subscribe(patientAdded, onPatientAdded(database, settings.timeZone, logger), {
+    isAvailable: () => database.isReachable(),
+  });
 
   await http.register(reportsApi(database.kysely, settings.timeZone));
 

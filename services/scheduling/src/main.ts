@@ -2,6 +2,7 @@ import { system, patientAdded } from "@amqp-idioms/contracts";
 import { openDatabase } from "@amqp-idioms/outbox";
 import { databaseSettings, runService, timeZoneSetting } from "@amqp-idioms/service-kit";
 import { connect } from "amqp-kit";
+import packageJson from "../package.json" with { type: "json" };
 import type { SchedulingTables } from "./appointment-store.ts";
 import { appointmentsApi } from "./http.ts";
 import { onPatientAdded } from "./on-patient-added.ts";
@@ -16,8 +17,13 @@ await runService({ name: "scheduling", port: 3002, settings }, async (service) =
     await openDatabase<SchedulingTables>(settings.database, { schema: service.name, migrations, logger, signal }),
   );
 
-  const amqp = own(await connect(settings.amqpUrls, { system, service: "scheduling", logger, signal, closeTimeoutMs }));
-  await amqp.subscribe(patientAdded, onPatientAdded(database, settings.timeZone, logger));
+  const { version } = packageJson;
+  const amqp = own(
+    await connect(settings.amqpUrls, { system, service: "scheduling", version, logger, signal, closeTimeoutMs }),
+  );
+  await amqp.subscribe(patientAdded, onPatientAdded(database, settings.timeZone, logger), {
+    isAvailable: () => database.isReachable(),
+  });
 
   await http.register(appointmentsApi(database.kysely, settings.timeZone));
 

@@ -97,6 +97,7 @@ describe.each([
     const headers = setAside.map(({ properties }) => properties.headers);
     expect(headers.map((header) => header?.["amqp-kit-reason"])).toEqual(["invalid_message", "invalid_message"]);
     expect(headers[1]?.["amqp-kit-error"]).toContain("birthDate");
+    expect(headers[1]?.["amqp-kit-service-version"]).toMatch(/^\d+\.\d+\.\d+/);
     expect(JSON.stringify(headers)).not.toMatch(/Zaphod|2026-02-30/);
   });
 

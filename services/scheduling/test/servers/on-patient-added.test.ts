@@ -85,6 +85,7 @@ describe.each([
       "invalid_message",
     ]);
     expect(setAside[1]?.properties.headers?.["amqp-kit-error"]).toContain("patientId");
+    expect(setAside[1]?.properties.headers?.["amqp-kit-service-version"]).toMatch(/^\d+\.\d+\.\d+/);
     expect(JSON.stringify(setAside[1]?.properties.headers)).not.toContain("Zaphod");
   });
 
