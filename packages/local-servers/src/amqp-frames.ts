@@ -6,6 +6,8 @@ export interface AmqpFrame {
   method: string | undefined;
   size: number;
   payload: Buffer;
+  /** All of it, from its type to its end */
+  bytes: Buffer;
 }
 
 /** Method numbers that filters ask for. */
@@ -60,7 +62,7 @@ export class FrameReader {
       const method = type === "method" ? `${bytes.readUInt16BE(7)}.${bytes.readUInt16BE(9)}` : undefined;
       found.push({
         bytes,
-        frame: { type, channel: bytes.readUInt16BE(1), method, size, payload: bytes.subarray(7, -1) },
+        frame: { type, channel: bytes.readUInt16BE(1), method, size, payload: bytes.subarray(7, -1), bytes },
       });
     }
     return found;

@@ -4,8 +4,8 @@ import { type AmqpFrame, FrameReader } from "./amqp-frames.ts";
 
 export type Direction = "to-server" | "to-client";
 
-/** What becomes of an AMQP frame: "hold" keeps it until `release`, "drop" loses it, "cut" loses it and the connection. */
-export type Verdict = "pass" | "hold" | "drop" | "cut";
+/** What becomes of an AMQP frame: "hold" keeps it until `release`, "drop" loses it, "cut" loses it and the connection, bytes take its place. */
+export type Verdict = "pass" | "hold" | "drop" | "cut" | Buffer;
 
 export type FrameFilter = (frame: AmqpFrame, direction: Direction, link: Link) => Verdict;
 
@@ -216,6 +216,7 @@ class TcpLink implements Link {
     if (verdict === "hold") this.#held.push({ direction, bytes });
     if (verdict === "cut") this.cut();
     if (verdict === "pass") this.#later(() => this.#deliver(direction, bytes));
+    if (typeof verdict === "object") this.#later(() => this.#deliver(direction, verdict));
   }
 
   #later(action: () => void): void {

@@ -174,6 +174,16 @@ describe("a proxy before a broker", () => {
     await expect.poll(async () => (await vhost.management.queues(vhost.name)).map(({ name }) => name)).toEqual([queue]);
   });
 
+  test("puts other bytes in a frame's place", async ({ vhost, cleanup }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const garbage = Buffer.alloc(8, 0xff);
+    proxy.filter(({ method, bytes }) =>
+      method === amqpMethods.queueDeclareOk ? Buffer.concat([garbage, bytes]) : "pass",
+    );
+    await expect(openClient(proxy.url)).rejects.toThrow("Channel ended");
+    await expect.poll(() => proxy.connections).toBe(0);
+  });
+
   test("holds one direction of one connection only", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     await using held = await openClient(proxy.url);

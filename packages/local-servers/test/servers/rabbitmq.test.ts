@@ -86,7 +86,7 @@ describe.each(["container", "machine"] as const)("a broker from %s", (source) =>
 });
 
 describe("the container", () => {
-  test("refuses transient queues that are not exclusive, as upstream's 4.3 does", async ({ skip }) => {
+  test("refuses transient queues that are not exclusive, as upstream's 4.3 does (pitfall 19)", async ({ skip }) => {
     await using broker = await have("container", skip);
     await using vhost = await createVirtualHost(broker);
     const declaring = vhost.management.declareQueue(vhost.name, "transient", { durable: false });
