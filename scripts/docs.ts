@@ -1,9 +1,11 @@
 /**
- * What the documents show and point to is there: code under `<!-- file: PATH -->` is that file, and links lead somewhere.
+ * What the documents show and point to is there: code under `<!-- file: PATH -->` is that file, links lead somewhere, and the tests that
+ * docs/pitfalls.md names are those that name its pitfalls.
  * `npm run check` compares; `npm run docs` copies the code into the documents.
  */
 import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { pitfallFaults } from "./pitfalls.ts";
 
 const isWriting = process.argv.includes("--write");
 const documents = globSync("**/*.md", { exclude: ["**/node_modules/**"] });
@@ -17,6 +19,7 @@ const faults = documents.flatMap((document) => {
     ...deadLinks(document, current),
   ];
 });
+faults.push(...pitfallFaults());
 faults.forEach((fault) => console.log(fault));
 process.exitCode = faults.length === 0 ? 0 : 1;
 

@@ -343,6 +343,18 @@ const violations: Violation[] = [
     because: /README\.md: links to planted\.md, which is not there/,
     plant: { "README.md": appends("[planted](planted.md)") },
   },
+  {
+    what: "a page that names a test which is not there",
+    fails: "documents",
+    because: /docs\/pitfalls\.md: no test has this title and number: 31 .*planted/,
+    plant: { "docs/pitfalls.md": (text) => (text ?? "").replace("it resolves only after the", "planted the") },
+  },
+  {
+    what: "a test that its page does not name",
+    fails: "documents",
+    because: /this test is not named under that pitfall: 31 .*planted/,
+    plant: unitTest("planted.test.ts", 'test("planted (pitfall 31)", () => {\n  expect(1).toBe(1);\n});\n'),
+  },
 ];
 
 const copy = mkdtempSync(join(tmpdir(), "amqp-idioms-planted-"));

@@ -8,7 +8,8 @@ import { startProcess } from "@amqp-idioms/local-servers";
 import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import type { Options } from "amqplib";
 import { describe, expect } from "vitest";
-import { connect, MessageTooLargeError } from "../../src/index.ts";
+import { z } from "zod";
+import { connect, defineSystem, MessageTooLargeError, notification } from "../../src/index.ts";
 import { orderPlaced, prices, quote, system } from "../contracts.ts";
 import { bareSender } from "../peers/bare-broadcast.ts";
 import { bareNotifier } from "../peers/bare-notify.ts";
@@ -290,6 +291,31 @@ async function garbling(url: string, cleanup: Cleanup): Promise<string> {
   return target.href;
 }
 
+test("a message that breaks its schema in a thousand places is set aside with an error of 1 KiB, and a handler's error without its text (pitfall 44)", async ({
+  vhost,
+  cleanup,
+}) => {
+  const counted = notification("counted", { message: z.record(z.string(), z.int()) });
+  const office = defineSystem({ clerk: { notifies: [counted] }, archive: { subscribes: [counted] } });
+  const archive = cleanup(await connect(vhost.url, { system: office, service: "archive" }));
+  await archive.subscribe(
+    counted,
+    () => {
+      throw new Error("x".repeat(mebibyte));
+    },
+    { retryDelaysMs: [] },
+  );
+  const { notify } = cleanup(await bareNotifier(vhost.url, "counted", ["archive"]));
+  const wrong = Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [`${n}`.padEnd(200, "-"), "not a number"]));
+  await notify(JSON.stringify(wrong), { contentType: "application/json" });
+  await notify("{}", { contentType: "application/json" });
+  const errors = async (): Promise<number[]> =>
+    (await vhost.management.getMessages(vhost.name, "counted.archive.dead")).map(({ properties }) =>
+      Buffer.byteLength(String(properties.headers?.["amqp-kit-error"])),
+    );
+  await expect.poll(errors).toEqual([1_024, 5]);
+});
+
 describe("in bounded memory", () => {
   test("a responder takes 40 bodies of 16 MiB, each unparsed, and answers the next request", async ({
     vhost,
@@ -317,7 +343,7 @@ function peakMemory(pid: number): number {
 }
 
 describe("messages over our own limits are refused before the wire, naming size and limit", () => {
-  test("by each verb that sends; the next message goes", async ({ vhost, cleanup }) => {
+  test("by each verb that sends; the next message goes (pitfall 43)", async ({ vhost, cleanup }) => {
     const url = vhost.url;
     const warehouse = cleanup(await connect(url, { system, service: "warehouse" }));
     await warehouse.respond(quote, ({ article }) => ({ article, cents: 1 }));

@@ -99,7 +99,10 @@ describe("broadcast, to a listener", () => {
     expect(JSON.stringify(logger.lines)).not.toContain("Maria");
   });
 
-  test("handler fails: logged, without the update's values; the next update is shown", async ({ vhost, cleanup }) => {
+  test("handler fails: logged, without the update's values; the next update is shown (pitfall 8)", async ({
+    vhost,
+    cleanup,
+  }) => {
     const logger = recordingLogger();
     const market = cleanup(await connect(vhost.url, { system, service: "market" }));
     const board = cleanup(await connect(vhost.url, { system, service: "board", logger }));
@@ -234,7 +237,7 @@ describe("broadcast, to a listener", () => {
     expect(heard).toEqual(numbers(heard[0] ?? 0, told));
   });
 
-  test("the first message after listen arrives, also when the exchange has vanished a moment before (1,000 rounds)", async ({
+  test("the first message after listen arrives, also when the exchange has vanished a moment before (1,000 rounds) (pitfall 18)", async ({
     vhost,
     cleanup,
   }) => {
@@ -355,7 +358,7 @@ describe("broadcast, from a sender", () => {
     await expect(large).rejects.toMatchObject({ bytes: expect.any(Number), maxBytes: 1024 * 1024 });
   });
 
-  test("the connection drops: what is sent meanwhile resolves at once, is dropped and counted; both sides come back", async ({
+  test("the connection drops: what is sent meanwhile resolves at once, is dropped and counted; both sides come back (pitfall 4)", async ({
     vhost,
     cleanup,
   }) => {
@@ -395,7 +398,7 @@ describe("broadcast, from a sender", () => {
     expect(market.isReady).toBe(true);
   });
 
-  test("a link that stands still holds a sender up for no more than a second or two, and the drops are counted", async ({
+  test("a link that stands still holds a sender up for no more than a second or two, and the drops are counted (pitfall 34)", async ({
     vhost,
     cleanup,
   }) => {
@@ -410,7 +413,7 @@ describe("broadcast, from a sender", () => {
     expect(drops.byReason()).toEqual({ stalled: 1_000, "buffer-full": 1_000 });
   });
 
-  test("one that is not permitted to hold its exchange works all the same: it comes again with the next message", async ({
+  test("one that is not permitted to hold its exchange works all the same: it comes again with the next message (pitfall 18)", async ({
     vhost,
     cleanup,
   }) => {
@@ -438,7 +441,7 @@ describe("broadcast, from a sender", () => {
     });
   });
 
-  test("a vanished exchange disturbs nothing else: notifications of the same process go on, and no connection is lost", async ({
+  test("a vanished exchange disturbs nothing else: notifications of the same process go on, and no connection is lost (pitfalls 7, 18)", async ({
     vhost,
     cleanup,
   }) => {

@@ -32,7 +32,7 @@ const faults: Record<string, (broker: RabbitMq) => Promise<unknown>> = {
 
 describe("with all six verbs in use", () => {
   for (const [name, inflict] of Object.entries(faults)) {
-    const promise = `${name}: afterwards every verb works again by itself, and nothing confirmed is lost`;
+    const promise = `${name}: afterwards every verb works again by itself, and nothing confirmed is lost (pitfall 3)`;
     test(promise, { timeout: 180_000 }, async ({ ownBroker, cleanup }) => {
       const vhost = await createVirtualHost(ownBroker);
       const shop = cleanup(await Shop.open(vhost.url));
@@ -44,7 +44,7 @@ describe("with all six verbs in use", () => {
   }
 });
 
-test("a blocking broker (its memory alarm): notify rejects at its time limit, consumers go on, and the log says when it began and ended", async ({
+test("a blocking broker (its memory alarm): notify rejects at its time limit, consumers go on, and the log says when it began and ended (pitfall 42)", async ({
   ownBroker,
   cleanup,
 }) => {

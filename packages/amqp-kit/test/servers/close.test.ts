@@ -22,7 +22,7 @@ const order = (orderId: string): Order => ({ orderId, article: "lamp", pieces: 1
 const ids = (prefix: string): string[] => Array.from({ length: 100 }, (_, index) => `${prefix}${index}`);
 
 describe("close, while 100 handlers are at work and 100 notifications are unconfirmed,", () => {
-  test("lets them finish, acknowledges, and loses or doubles nothing", async ({ vhost, cleanup }) => {
+  test("lets them finish, acknowledges, and loses or doubles nothing (pitfall 32)", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const till = cleanup(await connect(vhost.url, { system: office, service: "till" }));
     // The broker's counts, which this waits for, come late on a busy machine
@@ -77,7 +77,7 @@ describe("close, while 100 handlers are at work and 100 notifications are unconf
     );
   });
 
-  test("ends at its time limit, tells the handlers, and leaves what was not done to the next process", async ({
+  test("ends at its time limit, tells the handlers, and leaves what was not done to the next process (pitfall 17)", async ({
     vhost,
     cleanup,
   }) => {
@@ -130,7 +130,7 @@ describe("close, while 100 handlers are at work and 100 notifications are unconf
   });
 });
 
-test("20,000 broadcasts, then close: all are written", async ({ vhost, cleanup }) => {
+test("20,000 broadcasts, then close: all are written (pitfall 32)", async ({ vhost, cleanup }) => {
   const board = cleanup(await connect(vhost.url, { system, service: "board" }));
   const heard: number[] = [];
   await board.listen(prices, ({ cents }) => heard.push(cents), { maxBuffered: 20_000 });
@@ -150,7 +150,7 @@ test("20,000 broadcasts, then close: all are written", async ({ vhost, cleanup }
 });
 
 describe("close ends in time, with all six verbs in use,", () => {
-  test("on a frozen link, and reports what was not confirmed", async ({ vhost, cleanup }) => {
+  test("on a frozen link, and reports what was not confirmed (pitfall 15)", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const shop = cleanup(await Shop.open(proxy.url, { closeTimeoutMs }));
     await Promise.all([shop.broadcast(), shop.notify(), shop.request()]);
@@ -165,7 +165,7 @@ describe("close ends in time, with all six verbs in use,", () => {
   });
 
   test.for(["refused", "silent"] as const)(
-    "while it reconnects, each attempt being %s, and reports what was not sent",
+    "while it reconnects, each attempt being %s, and reports what was not sent (pitfall 16)",
     async (how, { vhost, cleanup }) => {
       const proxy = cleanup(await startProxy(vhost.url));
       const shop = cleanup(await Shop.open(proxy.url, { closeTimeoutMs }));
@@ -187,7 +187,7 @@ describe("close ends in time, with all six verbs in use,", () => {
     },
   );
 
-  test("while it reconnects: at once, when nothing is under way", async ({ vhost, cleanup }) => {
+  test("while it reconnects: at once, when nothing is under way (pitfall 16)", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const shop = cleanup(await Shop.open(proxy.url));
     proxy.refuse();
@@ -198,7 +198,10 @@ describe("close ends in time, with all six verbs in use,", () => {
     expect(performance.now() - since).toBeLessThan(slackMs);
   });
 
-  test("while the broker is blocked, and reports what was not confirmed", async ({ ownBroker, cleanup }) => {
+  test("while the broker is blocked, and reports what was not confirmed (pitfall 17)", async ({
+    ownBroker,
+    cleanup,
+  }) => {
     const vhost = await createVirtualHost(ownBroker);
     const shop = cleanup(await Shop.open(vhost.url, { closeTimeoutMs }));
     await Promise.all([shop.broadcast(), shop.notify(), shop.request()]);
@@ -255,7 +258,7 @@ test("closing twice is fine, and so is `await using` after it; every verb then s
 describe("a process", () => {
   const processes = join(import.meta.dirname, "../processes");
 
-  test("that closes exits by itself, and what it said has arrived", async ({ vhost, cleanup }) => {
+  test("that closes exits by itself, and what it said has arrived (pitfall 33)", async ({ vhost, cleanup }) => {
     const board = cleanup(await connect(vhost.url, { system, service: "board" }));
     const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
     const heard: number[] = [];
@@ -270,7 +273,7 @@ describe("a process", () => {
   });
 
   test.for(["frozen", "refusing"] as const)(
-    "that closes exits by itself, also when the broker is %s",
+    "that closes exits by itself, also when the broker is %s (pitfall 15)",
     async (how, { vhost, cleanup }) => {
       const proxy = cleanup(await startProxy(vhost.url));
       const main = join(processes, "shop.ts");

@@ -11,7 +11,7 @@ const services = ["market", "board", "till", "billing", "warehouse"] as const;
 const channelCloseOk = "20.41";
 
 describe("what no waiting mends fails at once and says what to do:", () => {
-  test("a wrong password", async ({ vhost }) => {
+  test("a wrong password (pitfall 5)", async ({ vhost }) => {
     const logger = recordingLogger();
     const url = withCredentials(vhost.url, new URL(vhost.url).username, "topsecret");
     const error = await rejection(connect(url, { system, service: "market", logger }));
@@ -21,7 +21,7 @@ describe("what no waiting mends fails at once and says what to do:", () => {
     expect(everythingOf(error, logger.lines)).not.toContain("topsecret");
   });
 
-  test("an unknown virtual host", async ({ vhost }) => {
+  test("an unknown virtual host (pitfall 5)", async ({ vhost }) => {
     const error = await rejection(connect(`${vhost.url}-absent`, { system, service: "market" }));
     expect(error).toBeInstanceOf(ConnectionError);
     expect(error).toMatchObject({ retryable: false });
@@ -73,7 +73,7 @@ describe("what no waiting mends fails at once and says what to do:", () => {
     { service: "billing", exchange: "order.placed.billing.failed", declared: { type: "fanout", durable: true } },
     { service: "warehouse", exchange: "shop", declared: { type: "direct", durable: true } },
   ] as const)(
-    "$service's exchange $exchange stands with other flags, $declared",
+    "$service's exchange $exchange stands with other flags, $declared (pitfall 21)",
     async ({ service, exchange, declared }, { vhost }) => {
       await vhost.management.declareExchange(vhost.name, exchange, declared);
       const error = await rejection(connect(vhost.url, { system, service }));
@@ -95,7 +95,7 @@ describe("what no waiting mends fails at once and says what to do:", () => {
       declared: { durable: true, arguments: { "x-expires": 60_000 } },
     },
   ] as const)(
-    "$service's queue $queue stands with other flags, $declared",
+    "$service's queue $queue stands with other flags, $declared (pitfall 21)",
     async ({ service, queue, declared }, { vhost }) => {
       await vhost.management.declareQueue(vhost.name, queue, declared);
       const error = await rejection(connect(vhost.url, { system, service }));
@@ -116,7 +116,7 @@ describe("what no waiting mends fails at once and says what to do:", () => {
   });
 });
 
-test("a conflict that a verb meets concerns that verb alone", async ({ vhost, cleanup }) => {
+test("a conflict that a verb meets concerns that verb alone (pitfall 6)", async ({ vhost, cleanup }) => {
   await vhost.management.declareQueue(vhost.name, "order.placed.billing.delay.50", { durable: true });
   const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
   const till = cleanup(await connect(vhost.url, { system, service: "till" }));
@@ -145,7 +145,10 @@ test("user and password may have any characters", async ({ vhost, cleanup }) => 
   expect(market.isReady).toBe(true);
 });
 
-test("credentials that no longer hold at a reconnect: not ready, and back once they do", async ({ vhost, cleanup }) => {
+test("credentials that no longer hold at a reconnect: not ready, and back once they do (pitfall 5)", async ({
+  vhost,
+  cleanup,
+}) => {
   const { management, name } = vhost;
   const user = `${name}-user`;
   const all = { vhost: name, configure: ".*", write: ".*", read: ".*" };
@@ -214,7 +217,7 @@ describe("a broker that is not there yet", () => {
   });
 
   test(
-    "accepts but stays silent: given up after 10 s, and the next URL is tried",
+    "accepts but stays silent: given up after 10 s, and the next URL is tried (pitfall 12)",
     { timeout: 45_000 },
     async ({ vhost, cleanup }) => {
       const open = new Set<Socket>();
@@ -268,7 +271,7 @@ describe("an abort signal ends the connecting at once,", () => {
     expect(proxy.accepted).toBe(0);
   });
 
-  test("in the pause between two attempts", async ({ vhost, cleanup }) => {
+  test("in the pause between two attempts (pitfall 16)", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     proxy.refuse();
     const logger = recordingLogger();
@@ -285,16 +288,19 @@ describe("an abort signal ends the connecting at once,", () => {
     "in the middle of its declarations": amqpMethods.exchangeDeclareOk,
     "in the middle of a queue's declaration": amqpMethods.queueDeclareOk,
   };
-  test.for(Object.entries(phases))("%s, though nothing answers any more", async ([, method], { vhost, cleanup }) => {
-    const proxy = cleanup(await startProxy(vhost.url));
-    let isHeld = false;
-    proxy.filter((frame) => {
-      isHeld ||= frame.method === method;
-      return isHeld ? "hold" : "pass";
-    });
-    await expectEndsAtOnce(proxy.url, () => expect.poll(() => isHeld).toBe(true), reason);
-    await expect.poll(() => proxy.connections).toBe(0);
-  });
+  test.for(Object.entries(phases))(
+    "%s, though nothing answers any more (pitfall 16)",
+    async ([, method], { vhost, cleanup }) => {
+      const proxy = cleanup(await startProxy(vhost.url));
+      let isHeld = false;
+      proxy.filter((frame) => {
+        isHeld ||= frame.method === method;
+        return isHeld ? "hold" : "pass";
+      });
+      await expectEndsAtOnce(proxy.url, () => expect.poll(() => isHeld).toBe(true), reason);
+      await expect.poll(() => proxy.connections).toBe(0);
+    },
+  );
 });
 
 describe("a socket lost in the middle of set-up", () => {
@@ -304,7 +310,7 @@ describe("a socket lost in the middle of set-up", () => {
   ];
 
   test.for(["to-server", "to-client"] as const)(
-    "after so many bytes %s: it comes by itself, and all verbs work",
+    "after so many bytes %s: it comes by itself, and all verbs work (pitfall 2)",
     { timeout: 90_000 },
     async (direction, { vhost, cleanup }) => {
       const through = async <N extends "till" | "warehouse">(service: N, bytes: number) => {
@@ -335,7 +341,7 @@ describe("a socket lost in the middle of set-up", () => {
     { what: "an exchange was declared", held: amqpMethods.exchangeDeclareOk, nth: 1 },
     { what: "a queue was declared", held: amqpMethods.queueDeclareOk, nth: 1 },
     { what: "the consumer stood", held: "60.21", nth: 1 },
-  ])("in the same breath as $what: it comes back by itself", async ({ held, nth }, { vhost, cleanup }) => {
+  ])("in the same breath as $what: it comes back by itself (pitfall 2)", async ({ held, nth }, { vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const { filter, isHeld } = holdFrom(held, nth);
     proxy.filter(filter);
@@ -352,6 +358,31 @@ describe("a socket lost in the middle of set-up", () => {
     await till.notify(orderPlaced, { orderId: "1", article: "lamp", pieces: 1 });
     expect(await till.request(quote, { article: "lamp", pieces: 2 })).toEqual({ article: "lamp", cents: 2 });
   });
+});
+
+describe("a connection error in the middle of set-up", () => {
+  test.for([
+    // A fatal code here would end the process: amqplib emits it before it hands the connection out. No broker sends one there
+    { what: "the handshake's last word", after: amqpMethods.connectionOpenOk, code: 320 },
+    { what: "the first channel", after: amqpMethods.channelOpenOk, code: 541 },
+    { what: "a declaration", after: amqpMethods.exchangeDeclareOk, code: 541 },
+  ])(
+    "right behind $what: the process lives, tells of it, and connects again (pitfall 1)",
+    async ({ after, code }, { vhost, cleanup }) => {
+      const proxy = cleanup(await startProxy(vhost.url));
+      let isSent = false;
+      proxy.filter(({ method, bytes }) => {
+        if (method !== after || isSent) return "pass";
+        isSent = true;
+        return Buffer.concat([bytes, connectionClose(code, "planted")]);
+      });
+      const logger = recordingLogger();
+      const market = cleanup(await connect(proxy.url, { system, service: "market", logger }));
+      expect(market.isReady).toBe(true);
+      expect(proxy.accepted).toBe(2);
+      expect(logger.lines.map(({ message }) => message).join("\n")).toMatch(new RegExp(`closed: ${code} .*planted`));
+    },
+  );
 });
 
 const nothing = { configure: "", write: "", read: "" };
@@ -408,6 +439,15 @@ async function expectEndsAtOnce(
   abort.abort(reason);
   expect(await connecting).toBe(reason);
   expect(performance.now() - since).toBeLessThan(500);
+}
+
+/** The frame by which a server ends a connection (specification 1.4.2.9). */
+function connectionClose(code: number, text: string): Buffer {
+  const payload = Buffer.concat([Buffer.from([0, 10, 0, 50, 0, 0, text.length]), Buffer.from(text), Buffer.alloc(4)]);
+  payload.writeUInt16BE(code, 4);
+  const head = Buffer.from([1, 0, 0, 0, 0, 0, 0]);
+  head.writeUInt32BE(payload.length, 3);
+  return Buffer.concat([head, payload, Buffer.from([0xce])]);
 }
 
 /** Holds the nth such frame to the client, and from then on all that comes behind it. */

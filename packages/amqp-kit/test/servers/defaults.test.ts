@@ -9,7 +9,7 @@ import { Shop } from "../shop.ts";
 
 const tuneOk = "10.31";
 
-test("a confirm is awaited for 10 s, and then the outcome is unknown", async ({ vhost, cleanup }) => {
+test("a confirm is awaited for 10 s, and then the outcome is unknown (pitfall 11)", async ({ vhost, cleanup }) => {
   const proxy = cleanup(await startProxy(vhost.url));
   const till = cleanup(await connect(proxy.url, { system, service: "till" }));
   const held: string[] = [];
@@ -33,7 +33,7 @@ test("a confirm is awaited for 10 s, and then the outcome is unknown", async ({ 
   proxy.release();
 });
 
-test("16 MiB may be unconfirmed: what does not fit waits within its own time limit, unsent, and goes when there is room", async ({
+test("16 MiB may be unconfirmed: what does not fit waits within its own time limit, unsent, and goes when there is room (pitfall 36)", async ({
   vhost,
   cleanup,
 }) => {
@@ -80,7 +80,7 @@ test("a subscriber takes one message at a time, a responder ten, a listener all 
   expect(others.map(([, prefetch]) => prefetch)).toEqual([0, 0]);
 });
 
-test("the heartbeat is what the broker offers, or what the URL asks for", async ({ vhost, cleanup }) => {
+test("the heartbeat is what the broker offers, or what the URL asks for (pitfall 10)", async ({ vhost, cleanup }) => {
   const proxy = cleanup(await startProxy(vhost.url));
   const seconds: Record<string, number[]> = { offered: [], taken: [] };
   proxy.filter((frame) => {
@@ -94,7 +94,7 @@ test("the heartbeat is what the broker offers, or what the URL asks for", async 
   expect(seconds).toEqual({ offered: [60, 60], taken: [60, 5] });
 });
 
-test("nothing waits for Nagle's algorithm: a request, and a confirmed message of 4 KiB, take a few milliseconds", async ({
+test("nothing waits for Nagle's algorithm: a request, and a confirmed message of 4 KiB, take a few milliseconds (pitfall 12a)", async ({
   vhost,
   cleanup,
 }) => {

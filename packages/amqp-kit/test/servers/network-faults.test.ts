@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
-import { startProcess, startProxy } from "@amqp-idioms/local-servers";
+import { amqpMethods, startProcess, startProxy } from "@amqp-idioms/local-servers";
 import type { Proxy, VirtualHost } from "@amqp-idioms/local-servers";
 import { test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
-import { connect } from "../../src/index.ts";
+import { connect, defineSystem } from "../../src/index.ts";
 import type { Delivery } from "../../src/index.ts";
-import { orderPlaced, system } from "../contracts.ts";
-import { recordEvents } from "../recording.ts";
+import { orderPlaced, prices, quote, system } from "../contracts.ts";
+import { countDrops, recordEvents, recordingLogger } from "../recording.ts";
 import { Shop, standing } from "../shop.ts";
 import { countsOf, expectToRecover, expectToStand, patience } from "../shop-recovery.ts";
 
@@ -68,7 +68,7 @@ const faults: Record<string, (scene: Scene) => Promise<unknown>> = {
 
 describe("with all six verbs in use", () => {
   for (const [name, inflict] of Object.entries(faults)) {
-    const promise = `${name}: afterwards every verb works again by itself, and nothing confirmed is lost`;
+    const promise = `${name}: afterwards every verb works again by itself, and nothing confirmed is lost (pitfall 3)`;
     test(promise, { timeout: 120_000 }, async ({ vhost, cleanup }) => {
       const proxy = cleanup(await startProxy(`${vhost.url}?heartbeat=${heartbeatSeconds}`));
       const shop = cleanup(await Shop.open(proxy.url));
@@ -101,7 +101,7 @@ describe("with all six verbs in use", () => {
   }, 90_000);
 });
 
-test("a delivery whose connection is lost aborts its handler, is not acknowledged, and is handed out again", async ({
+test("a delivery whose connection is lost aborts its handler, is not acknowledged, and is handed out again (pitfall 9)", async ({
   vhost,
   cleanup,
 }) => {
@@ -126,4 +126,131 @@ test("a delivery whose connection is lost aborts its handler, is not acknowledge
   expect(deliveries.map(({ delivery }) => delivery.redelivered)).toEqual([false, true, false]);
   expect(deliveries.map(({ delivery }) => delivery.signal.aborted)).toEqual([true, false, false]);
   expect(billing.isReady).toBe(true);
+});
+
+test("on a link that is dead without a word each verb ends at its own time limit (pitfall 11)", async ({
+  vhost,
+  cleanup,
+}) => {
+  const proxy = cleanup(await startProxy(vhost.url));
+  const shop = cleanup(await Shop.open(proxy.url, { closeTimeoutMs: 500 }));
+  await Promise.all([shop.broadcast(), shop.notify(), shop.request()]);
+  const { market, till } = shop.sessions;
+  proxy.freeze();
+  const since = performance.now();
+  const order = { orderId: "1", article: "lamp", pieces: 1 };
+  await Promise.all([
+    expect(till.notify(orderPlaced, order, { timeoutMs: 300 })).rejects.toMatchObject({
+      code: "AMQP_KIT_PUBLISH",
+      outcome: "unknown",
+    }),
+    expect(till.request(quote, { article: "lamp", pieces: 1 }, { timeoutMs: 300 })).rejects.toMatchObject({
+      code: "AMQP_KIT_REQUEST_TIMEOUT",
+      outcome: "unknown",
+    }),
+  ]);
+  expect(performance.now() - since).toBeLessThan(1_500);
+  // It has none: news that could not be written for a second is dropped
+  await market.broadcast(prices, { article: "lamp", cents: 1 });
+  expect(performance.now() - since).toBeLessThan(4_000);
+  // Nobody has noticed anything yet, so nothing else made them end
+  expect(shop.isReady).toBe(true);
+});
+
+test("while the broker still takes a dead link for alive, a new process of the same service stands at once (pitfall 22)", async ({
+  vhost,
+  cleanup,
+}) => {
+  const open = async (url: string): Promise<Shop> => cleanup(await Shop.open(url, { closeTimeoutMs: 500 }));
+  const proxy = cleanup(await startProxy(vhost.url));
+  const dead = await open(proxy.url);
+  await Promise.all([dead.broadcast(), dead.notify(), dead.request()]);
+  proxy.freeze();
+  const alive = await open(vhost.url);
+  await alive.broadcast();
+  await expect.poll(() => alive.heard).toHaveLength(1);
+  // The broker hands every other request to the one that is dead
+  await expect.poll(() => alive.request().then(() => "answered", String)).toBe("answered");
+  expect(alive.isReady).toBe(true);
+  await expect
+    .poll(() => vhost.management.connections(vhost.name).then(({ length }) => length))
+    .toBe(2 * standing.connections);
+});
+
+test("one consumer's channel lost, the deliveries of the other consumers of its process go on (pitfall 25)", async ({
+  vhost,
+  cleanup,
+}) => {
+  const both = defineSystem({
+    market: { broadcasts: [prices] },
+    till: { notifies: [orderPlaced] },
+    desk: { listens: [prices], subscribes: [orderPlaced] },
+  });
+  const proxy = cleanup(await startProxy(vhost.url));
+  const logger = recordingLogger();
+  const desk = cleanup(await connect(proxy.url, { system: both, service: "desk", logger }));
+  const till = cleanup(await connect(vhost.url, { system: both, service: "till" }));
+  const market = cleanup(await connect(vhost.url, { system: both, service: "market" }));
+  const { promise: gate, resolve: openGate } = Promise.withResolvers<void>();
+  const deliveries: Delivery[] = [];
+  const heard: number[] = [];
+  await desk.listen(prices, ({ cents }) => heard.push(cents));
+  await desk.subscribe(orderPlaced, async (_, delivery) => {
+    deliveries.push(delivery);
+    await gate;
+  });
+  const order = (messageId: string): Promise<void> =>
+    till.notify(orderPlaced, { orderId: messageId, article: "lamp", pieces: 1 }, { messageId });
+  await order("1");
+  await expect.poll(() => deliveries.length).toBe(1);
+  let isLost = false;
+  proxy.filter(({ type }, direction) => {
+    if (direction === "to-server" || type !== "header" || isLost) return "pass";
+    isLost = true;
+    return "drop";
+  });
+  await market.broadcast(prices, { article: "lamp", cents: 1 });
+  await expect
+    .poll(() => logger.lines)
+    .toContainEqual(expect.objectContaining({ facts: { consumer: "prices" }, level: "warn" }));
+  await expect.poll(() => desk.isReady).toBe(true);
+  openGate();
+  await order("2");
+  await expect.poll(() => deliveries.length).toBe(2);
+  expect(deliveries.map(({ messageId }) => messageId)).toEqual(["1", "2"]);
+  expect(deliveries.map(({ signal }) => signal.aborted)).toEqual([false, false]);
+  await market.broadcast(prices, { article: "lamp", cents: 2 });
+  await expect.poll(() => heard).toEqual([2]);
+  expect(logger.lines.filter(({ message }) => message.startsWith("connection lost"))).toEqual([]);
+});
+
+test("a link cut while a sender waits for it to drain: the sender goes on with the next connection (pitfall 35)", async ({
+  vhost,
+  cleanup,
+}) => {
+  using drops = countDrops("prices");
+  const proxy = cleanup(await startProxy(vhost.url));
+  const market = cleanup(await connect(proxy.url, { system, service: "market" }));
+  const board = cleanup(await connect(vhost.url, { system, service: "board" }));
+  const heard: number[] = [];
+  await board.listen(prices, ({ cents }) => heard.push(cents));
+  await market.broadcast(prices, { article: "lamp", cents: 1 });
+  await expect.poll(() => heard).toEqual([1]);
+  // Once it knows that its exchange stands: then it writes more than the sockets hold
+  proxy.filter(({ method }) => {
+    if (method === amqpMethods.exchangeDeclareOk) proxy.freeze("to-server");
+    return "pass";
+  });
+  const article = "x".repeat(1_000_000);
+  await Promise.all(Array.from({ length: 16 }, () => market.broadcast(prices, { article, cents: 2 })));
+  // They were written into its buffer; the next one waits for it to empty, until it is stale
+  await market.broadcast(prices, { article: "lamp", cents: 3 });
+  expect(drops.byReason()).toEqual({ stalled: 1 });
+  proxy.filter(undefined);
+  proxy.cut();
+  proxy.thaw();
+  await expect.poll(() => market.isReady).toBe(false);
+  await expect.poll(() => market.isReady).toBe(true);
+  await market.broadcast(prices, { article: "lamp", cents: 4 });
+  await expect.poll(() => heard.at(-1)).toBe(4);
 });

@@ -72,7 +72,7 @@ describe.for(pairs)("notify, from $notifier to $subscriber", (pair) => {
     await expect.poll(() => heard).toEqual({ billing: numbers(1, 200), shipping: numbers(1, 200) });
   });
 
-  test("nobody is listening: kept, since every subscriber has its queue before it ever ran", async ({
+  test("nobody is listening: kept, since every subscriber has its queue before it ever ran (pitfall 28)", async ({
     vhost,
     cleanup,
   }) => {
@@ -99,7 +99,11 @@ describe.for(pairs)("notify, from $notifier to $subscriber", (pair) => {
 });
 
 describe.for(["classic", "quorum"] as const)("notify, where the default queue type is %s", (defaultQueueType) => {
-  test("the promises are the same: kept, in order, retried, set aside", async ({ broker, cleanup, skip }) => {
+  test("the promises are the same: kept, in order, retried, set aside (pitfall 27)", async ({
+    broker,
+    cleanup,
+    skip,
+  }) => {
     if (broker.version.startsWith("3.10.")) skip("needs RabbitMQ 3.11 or newer: default queue types");
     const vhost = cleanup(await createVirtualHost(broker, { defaultQueueType }));
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
@@ -234,7 +238,7 @@ describe("notify, to a subscriber", () => {
     expect(JSON.stringify([logger.lines, dead.map(({ properties }) => properties)])).not.toContain("Maria");
   });
 
-  test("handler fails: another attempt after each delay, at this subscriber only, then set aside in .dead", async ({
+  test("handler fails: another attempt after each delay, at this subscriber only, then set aside in .dead (pitfalls 8, 44)", async ({
     vhost,
     cleanup,
   }) => {
@@ -354,7 +358,7 @@ describe("notify, to a subscriber", () => {
     expect(mostAtWork).toBeLessThanOrEqual(6);
   });
 
-  test("one of two subscribers' queues deleted under load is back, bound and consumed within 5 s", async ({
+  test("one of two subscribers' queues deleted under load is back, bound and consumed within 5 s (pitfall 38)", async ({
     vhost,
     cleanup,
   }) => {
@@ -403,7 +407,7 @@ describe("notify, to a subscriber", () => {
     await expect.poll(dead, { interval: 200 }).toEqual([2, 3]);
   });
 
-  test("it waits for the notifier's exchange: connected, not ready, bound within 5 s of its appearance", async ({
+  test("it waits for the notifier's exchange: connected, not ready, bound within 5 s of its appearance (pitfall 24)", async ({
     vhost,
     cleanup,
   }) => {
@@ -487,7 +491,7 @@ describe("notify, to a subscriber", () => {
     expect(redelivered.length).toBeLessThanOrEqual(5);
   });
 
-  test("receiver is down, and the broker is killed meanwhile: all of it waits, in order", async ({
+  test("receiver is down, and the broker is killed meanwhile: all of it waits, in order (pitfall 30)", async ({
     ownBroker,
     cleanup,
   }) => {
@@ -506,7 +510,7 @@ describe("notify, to a subscriber", () => {
     await till.close();
   });
 
-  test("broker restarts: nothing confirmed is lost, and both sides come back by themselves", async ({
+  test("broker restarts: nothing confirmed is lost, and both sides come back by themselves (pitfall 31)", async ({
     ownBroker,
     cleanup,
   }) => {
@@ -548,7 +552,7 @@ describe("notify, to a subscriber", () => {
 });
 
 describe("notify, from a notifier", () => {
-  test("it resolves only after the broker's confirm", async ({ vhost, cleanup }) => {
+  test("it resolves only after the broker's confirm (pitfall 31)", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const till = cleanup(await connect(proxy.url, { system, service: "till" }));
     await till.notify(orderPlaced, order(1));
@@ -568,7 +572,7 @@ describe("notify, from a notifier", () => {
     expect(await notifying).toBe(true);
   });
 
-  test("no confirm in time: rejects, outcome unknown, naming the message and what to do", async ({
+  test("no confirm in time: rejects, outcome unknown, naming the message and what to do (pitfall 40)", async ({
     vhost,
     cleanup,
   }) => {
@@ -591,7 +595,7 @@ describe("notify, from a notifier", () => {
     expect(await vhost.management.getMessages(vhost.name, "order.placed.billing")).toHaveLength(2);
   });
 
-  test("the connection lost before the confirm: rejects, outcome unknown; the next one works again", async ({
+  test("the connection lost before the confirm: rejects, outcome unknown; the next one works again (pitfall 37)", async ({
     vhost,
     cleanup,
   }) => {
@@ -606,7 +610,7 @@ describe("notify, from a notifier", () => {
     expect(await vhost.management.getMessages(vhost.name, "order.placed.billing")).toHaveLength(3);
   });
 
-  test("no queue takes it: rejects, certainly not executed; within 5 s the queues are back", async ({
+  test("no queue takes it: rejects, certainly not executed; within 5 s the queues are back (pitfall 38)", async ({
     vhost,
     cleanup,
   }) => {
@@ -631,7 +635,10 @@ describe("notify, from a notifier", () => {
       .toBe("confirmed");
   });
 
-  test("one of many at a time is unroutable: each caller gets its own outcome", async ({ vhost, cleanup }) => {
+  test("one of many at a time is unroutable: each caller gets its own outcome (pitfall 39)", async ({
+    vhost,
+    cleanup,
+  }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     // The first one on a channel would have found them missing
     await till.notify(orderPlaced, order(1_000_000));
@@ -661,7 +668,7 @@ describe("notify, from a notifier", () => {
     expect([...taken].toSorted((a, b) => a - b)).toEqual(confirmed.toSorted((a, b) => a - b));
   });
 
-  test("the broker refuses it: rejects, and says so", async ({ vhost, cleanup }) => {
+  test("the broker refuses it: rejects, and says so (pitfall 41)", async ({ vhost, cleanup }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     const definition = { "max-length": 1, overflow: "reject-publish" };
     await vhost.management.setPolicy(vhost.name, "full", { pattern: "^order\\.placed\\.billing$", definition });
@@ -677,7 +684,7 @@ describe("notify, from a notifier", () => {
     await expect.poll(tell).toBe("confirmed");
   });
 
-  test("it waits for a connection within its time limit, and says that nothing was sent", async ({
+  test("it waits for a connection within its time limit, and says that nothing was sent (pitfalls 4, 37)", async ({
     vhost,
     cleanup,
   }) => {
@@ -704,7 +711,7 @@ describe("notify, from a notifier", () => {
     expect(kept.map(({ payload }) => JSON.parse(payload).pieces)).toEqual([2]);
   });
 
-  test("at most 1,000 are unconfirmed: the next wait for room, within their own time limit", async ({
+  test("at most 1,000 are unconfirmed: the next wait for room, within their own time limit (pitfalls 34, 36)", async ({
     vhost,
     cleanup,
   }) => {
@@ -723,7 +730,10 @@ describe("notify, from a notifier", () => {
     expect(kept.map(({ payload }) => JSON.parse(payload).pieces)).toEqual([...numbers(1, 1_001), 1_003]);
   });
 
-  test("the sender is held back by the broker's alarm, and goes on when it is over", async ({ ownBroker, cleanup }) => {
+  test("the sender is held back by the broker's alarm, and goes on when it is over (pitfall 42)", async ({
+    ownBroker,
+    cleanup,
+  }) => {
     const till = cleanup(await connect(ownBroker.url, { system, service: "till" }));
     const billing = cleanup(await connect(ownBroker.url, { system, service: "billing" }));
     const handled: number[] = [];
@@ -738,7 +748,7 @@ describe("notify, from a notifier", () => {
     await expect.poll(() => handled).toContain(3);
   });
 
-  test("invalid and over-large messages and ids reject before the wire", async ({ vhost, cleanup }) => {
+  test("invalid and over-large messages and ids reject before the wire (pitfall 43)", async ({ vhost, cleanup }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     const invalid = till.notify(orderPlaced, { orderId: "", article: "Maria Schmidt", pieces: 1 });
     await expect(invalid).rejects.toBeInstanceOf(InvalidMessageError);

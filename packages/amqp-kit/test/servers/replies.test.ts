@@ -84,7 +84,7 @@ describe("an answer finds its own caller", () => {
     await expect.poll(() => ignored.all.length).toBe(1 + 2 * 3);
   });
 
-  test("1,000 concurrent requests, half of them to nobody: each return ends its own request only", async ({
+  test("1,000 concurrent requests, half of them to nobody: each return ends its own request only (pitfall 39)", async ({
     vhost,
     cleanup,
   }) => {
@@ -130,7 +130,7 @@ describe("an answer finds its own caller", () => {
     expect((await Promise.all(asked)).map(({ cents }) => cents)).toEqual(numbers(1, 100).map((n) => n * 2));
   });
 
-  test("the exchange deleted under 100 pending requests: those that got through are answered", async ({
+  test("the exchange deleted under 100 pending requests: those that got through are answered (pitfall 7)", async ({
     vhost,
     cleanup,
   }) => {
@@ -216,7 +216,7 @@ describe("the caller", () => {
     [{ idempotencyKey: "é".repeat(128) }, "idempotencyKey must be a string of 1 to 255 bytes"],
     [{ timeout: 5 } as RequestOptions, "unknown option timeout"],
   ] as [RequestOptions, string][])(
-    "cannot say %j: it is refused before the wire",
+    "cannot say %j: it is refused before the wire (pitfall 46)",
     async ([options, message], { vhost, cleanup }) => {
       const till = cleanup(await connect(vhost.url, { system, service: "till" }));
       const { error } = await failure(till.request(quote, lamps(1), options));

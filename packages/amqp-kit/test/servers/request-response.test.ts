@@ -221,7 +221,7 @@ describe("receiver is down: the caller gets an error or a timeout, and the aband
 });
 
 describe("broker restarts or the connection drops: callers waiting get a clear, retryable error or their answer", () => {
-  test("connections closed by an operator under 100 pending requests", async ({ vhost, cleanup }) => {
+  test("connections closed by an operator under 100 pending requests (pitfall 14)", async ({ vhost, cleanup }) => {
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     const gate = Promise.withResolvers<void>();
@@ -248,7 +248,10 @@ describe("broker restarts or the connection drops: callers waiting get a clear, 
       });
   });
 
-  test("the broker killed under 50 pending requests, and started again", async ({ ownBroker, cleanup }) => {
+  test("the broker killed under 50 pending requests, and started again (pitfall 14)", async ({
+    ownBroker,
+    cleanup,
+  }) => {
     const warehouse = cleanup(await connect(ownBroker.url, { system, service: "warehouse", closeTimeoutMs: 1_000 }));
     const till = cleanup(await connect(ownBroker.url, { system, service: "till", closeTimeoutMs: 1_000 }));
     const begun = Promise.withResolvers<void>();
@@ -274,7 +277,10 @@ describe("broker restarts or the connection drops: callers waiting get a clear, 
       });
   });
 
-  test("the only responder's link cut, 3 times: its queue is consumed again each time", async ({ vhost, cleanup }) => {
+  test("the only responder's link cut, 3 times: its queue is consumed again each time (pitfall 20)", async ({
+    vhost,
+    cleanup,
+  }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const warehouse = cleanup(await connect(proxy.url, { system, service: "warehouse" }));
     await warehouse.respond(quote, double);
@@ -289,7 +295,7 @@ describe("broker restarts or the connection drops: callers waiting get a clear, 
     }
   });
 
-  test("the requester's link cut, 3 times: the reply queue is a new one, and requests are answered again", async ({
+  test("the requester's link cut, 3 times: the reply queue is a new one, and requests are answered again (pitfall 23)", async ({
     vhost,
     cleanup,
   }) => {
@@ -337,7 +343,7 @@ describe("broker restarts or the connection drops: callers waiting get a clear, 
       });
   });
 
-  test("no connection at all: an error within the caller's limit, and nothing was executed", async ({
+  test("no connection at all: an error within the caller's limit, and nothing was executed (pitfall 4)", async ({
     vhost,
     cleanup,
   }) => {
@@ -423,7 +429,7 @@ describe("handler fails: answered with a typed error, or a plain failure that sh
   ] as const;
 
   test.for(failures)(
-    "thrown: %s; the requester gets a plain failure without text or stack",
+    "thrown: %s; the requester gets a plain failure without text or stack (pitfall 8)",
     async ([, thrown], { vhost, cleanup }) => {
       const logger = recordingLogger();
       const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse", logger }));

@@ -195,7 +195,7 @@ describe("on the wire", () => {
     expect(refused.all).toHaveLength(1);
   });
 
-  test("a request queue that stands is used as it is, whoever declared it", async ({ vhost, cleanup }) => {
+  test("a request queue that stands is used as it is, whoever declared it (pitfall 19)", async ({ vhost, cleanup }) => {
     const { channel } = cleanup(await bareTopology(vhost.url, "shop"));
     await channel.assertQueue("quote", { durable: true, arguments: { "x-max-length": 50 } });
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
@@ -204,7 +204,7 @@ describe("on the wire", () => {
     expect(await till.request(quote, lamps(1))).toEqual({ article: "lamp", cents: 2 });
   });
 
-  test("the post's own queue, transient and shared, works where the broker permits it; else the error says what to do", async ({
+  test("the post's own queue, transient and shared, works where the broker permits it; else the error says what to do (pitfall 19)", async ({
     vhost,
     cleanup,
   }) => {

@@ -45,7 +45,7 @@ describe("an AMQP URL", () => {
     expect(readUrls(["amqp://one", "amqp://two"]).map(({ hostname }) => hostname)).toEqual(["one", "two"]);
   });
 
-  test("may ask for a heartbeat of 5 seconds or more; without that it is what the broker offers", () => {
+  test("may ask for a heartbeat of 5 seconds or more; without that it is what the broker offers (pitfall 10)", () => {
     expect(readUrls("amqp://host?heartbeat=5")).toMatchObject([{ heartbeat: 5 }]);
     expect(readUrls("amqp://host/shop?heartbeat=60")).toMatchObject([{ heartbeat: 60 }]);
     expect(anyone?.heartbeat).toBeUndefined();
@@ -70,13 +70,16 @@ describe("an AMQP URL", () => {
     ["amqp://user:topsecret@host?heartbeat=-60", "at least 5 seconds"],
     ["amqp://user:topsecret@host?heartbeat=soon", "at least 5 seconds"],
     ["amqp://user:topsecret@host?frameMax=4096", '"frameMax" is not known'],
-  ] as const)("that cannot be used is refused with its fault and without itself: %s", ([url, fault]) => {
-    const error = thrownBy(() => readUrls(url));
-    expect(error).toBeInstanceOf(ConnectionError);
-    expect(error).toMatchObject({ code: "AMQP_KIT_CONNECTION", retryable: false });
-    expect(String(error)).toContain(fault);
-    expect(String(error)).not.toMatch(/secret|1234/);
-  });
+  ] as const)(
+    "that cannot be used is refused with its fault and without itself: %s (pitfalls 10, 45)",
+    ([url, fault]) => {
+      const error = thrownBy(() => readUrls(url));
+      expect(error).toBeInstanceOf(ConnectionError);
+      expect(error).toMatchObject({ code: "AMQP_KIT_CONNECTION", retryable: false });
+      expect(String(error)).toContain(fault);
+      expect(String(error)).not.toMatch(/secret|1234/);
+    },
+  );
 
   test("that is missing is refused, too", () => {
     expect(() => readUrls([])).toThrow("there is none");
@@ -89,7 +92,7 @@ describe("an AMQP URL", () => {
 });
 
 describe("the pause before the next attempt to connect", () => {
-  test("has full jitter, so that a thousand processes do not come back in step", () => {
+  test("has full jitter, so that a thousand processes do not come back in step (pitfall 13)", () => {
     const pauses = drawn(3);
     for (const tenth of [1, 2, 3, 4, 5, 6, 7, 8, 9]) {
       const value = pauses[tenth * 100] ?? 0;
@@ -98,7 +101,7 @@ describe("the pause before the next attempt to connect", () => {
     }
   });
 
-  test("is 1 s on average at first, and grows", () => {
+  test("is 1 s on average at first, and grows (pitfall 13)", () => {
     expect(mean(drawn(0))).toBeGreaterThan(850);
     expect(mean(drawn(0))).toBeLessThan(1_150);
     expect(mean(drawn(1))).toBeGreaterThan(1_700);

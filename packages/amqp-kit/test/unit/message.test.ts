@@ -53,7 +53,7 @@ describe("a message that is sent", () => {
     );
   });
 
-  test("carries its id, the contract's name, the service and the time in seconds", () => {
+  test("carries its id, the contract's name, the service and the time in seconds (pitfall 46)", () => {
     const properties = propertiesOf(broadcast("order", { message: Order }), "shop", "id-1");
     expect(properties).toEqual({
       contentType: "application/json",
@@ -274,7 +274,7 @@ describe("what a handler learns of a delivery", () => {
     }
   });
 
-  test("has no time where the timestamp is in milliseconds, or absurd", () => {
+  test("has no time where the timestamp is in milliseconds, or absurd (pitfall 46)", () => {
     for (const timestamp of [0, -1, Date.now(), Number.MAX_SAFE_INTEGER, Number.NaN, "now"]) {
       expect(deliveryOf(received("{}", { timestamp }), signal).sentAt).toBeUndefined();
     }

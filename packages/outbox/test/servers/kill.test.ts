@@ -35,7 +35,7 @@ function sentIn(lines: readonly OutputLine[]): unknown[] {
 
 describe.each(databases)("a kill -9 on %s", (_name, test) => {
   test.for(["inbox:committed", "outbox:committed", "outbox:sent"])(
-    "at %s loses no message and no effect, and doubles no effect",
+    "at %s loses no message and no effect, and doubles no effect (pitfall 47)",
     async (killAt, { location, cleanup }) => {
       const killed = cleanup(await start(location, killAt));
       expect(await killed.exited).toMatchObject({ signal: "SIGKILL" });

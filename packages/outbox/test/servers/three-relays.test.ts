@@ -53,7 +53,7 @@ async function addCounted(database: Database<unknown>, key: string, holdMs: numb
 describe("three relays on one PostgreSQL", () => {
   const test = onPostgres;
 
-  test("lose nothing and keep each key's order of commits, with refused publishes and lost connections in the middle", async ({
+  test("lose nothing and keep each key's order of commits, with refused publishes and lost connections in the middle (pitfall 48)", async ({
     database,
     location,
     cleanup,
@@ -115,7 +115,7 @@ describe("three relays on one PostgreSQL", () => {
       .toBe(0);
   });
 
-  test("send each message once when nothing goes wrong", async ({ location, cleanup }) => {
+  test("send each message once when nothing goes wrong (pitfall 48)", async ({ location, cleanup }) => {
     const ledger = new Ledger();
     const writer = cleanup(await openDatabase(location, options));
     for (let relay = 0; relay < 3; relay += 1) {
@@ -133,7 +133,7 @@ describe("three relays on one PostgreSQL", () => {
     expect([ledger.seen.size, ledger.doubled]).toEqual([300, 0]);
   });
 
-  test("send what took a lower number and committed later", async ({ location, cleanup }) => {
+  test("send what took a lower number and committed later (pitfall 48)", async ({ location, cleanup }) => {
     const ledger = new Ledger();
     const database = cleanup(await openDatabase(location, options));
     cleanup(startRelay(database, { send: async (message) => ledger.note(message), logger: silent }));

@@ -17,7 +17,7 @@ describe.for([
   ["the embedded database", onEmbedded],
 ] as const)("on %s, killed with -9", ([, test]) => {
   for (const [what, channel] of points) {
-    test(`${what}: the patient is there once, everybody is notified under one message id, and the key works`, async ({
+    test(`${what}: the patient is there once, everybody is notified under one message id, and the key works (pitfall 47)`, async ({
       vhost,
       stored,
       startRegistry,

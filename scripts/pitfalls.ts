@@ -1,0 +1,66 @@
+/**
+ * docs/pitfalls.md and the tests say the same, in both directions: each pitfall is there once, each test that the page names under it
+ * exists with that title and says so with its number, `… (pitfall 18)`, and each test that says so is on the page.
+ */
+import { existsSync, globSync, readFileSync } from "node:fs";
+
+const page = "docs/pitfalls.md";
+const tests = "{packages/*,services/*,demo,interop,scripts,chaos}/test/**/*.{test,test-d}.ts";
+
+/** The list is numbered from 1 on; what was added later has a letter, so that no number ever changes its meaning. */
+const lastNumber = 48;
+const lettered = ["12a", "12b"];
+
+interface Pitfall {
+  number: string;
+  text: string;
+}
+
+/** @returns a sentence for each fault */
+export function pitfallFaults(): string[] {
+  if (!existsSync(page)) return [`${page} is not there`];
+  const pitfalls = pitfallsOf(readFileSync(page, "utf8"));
+  const expected = [...Array.from({ length: lastNumber }, (_, index) => String(index + 1)), ...lettered];
+  const named = new Set(pitfalls.flatMap(({ number, text }) => testsNamedIn(text).map((test) => `${number} ${test}`)));
+  const marked = new Set(globSync(tests).flatMap(testsMarkedIn));
+  return [
+    ...expected
+      .map((number) => [number, pitfalls.filter((pitfall) => pitfall.number === number).length] as const)
+      .filter(([, count]) => count !== 1)
+      .map(([number, count]) => `${page}: has pitfall ${number} ${count} times instead of once`),
+    ...pitfalls
+      .filter(({ number }) => !expected.includes(number))
+      .map(({ number }) => `${page}: has pitfall ${number}, which is not on the list in scripts/pitfalls.ts`),
+    ...pitfalls
+      .filter(({ text }) => testsNamedIn(text).length === 0 && !/^\*\*Check\.\*\* .*\]\(/m.test(text))
+      .map(
+        ({ number }) => `${page}: pitfall ${number} names neither a test nor, with a link, the check that keeps it out`,
+      ),
+    ...[...named]
+      .filter((test) => !marked.has(test))
+      .map((test) => `${page}: no test has this title and number: ${test}`),
+    ...[...marked]
+      .filter((test) => !named.has(test))
+      .map((test) => `${page}: this test is not named under that pitfall: ${test}`),
+  ];
+}
+
+/** A heading per pitfall: `### 12a. What you see`. */
+function pitfallsOf(text: string): Pitfall[] {
+  return text
+    .split(/^#{2,3} /m)
+    .map((part) => ({ number: /^(\d+[a-z]?)\. /.exec(part)?.[1] ?? "", text: part }))
+    .filter(({ number }) => number !== "");
+}
+
+/** A line per test: `- [file](../path) › title`, the title as it stands in the source, less its number. */
+function testsNamedIn(text: string): string[] {
+  return [...text.matchAll(/^- \[[^\]]+\]\(\.\.\/([^)]+)\) › (.+)$/gm)].map(([, file, title]) => `${file} › ${title}`);
+}
+
+function testsMarkedIn(file: string): string[] {
+  const marked = readFileSync(file, "utf8").matchAll(/(["'`])((?:\\.|(?!\1).)*) \(pitfalls? ([\da-z, ]+)\)\1/g);
+  return [...marked].flatMap(([, , title = "", numbers = ""]) =>
+    numbers.split(", ").map((number) => `${number} ${file} › ${title.replaceAll(/\\(.)/g, "$1")}`),
+  );
+}
