@@ -21,6 +21,7 @@ const plans = {
   "scripts/check.ts": "format, lint, types, imports, dead code and documents",
   "scripts/docs.ts": "the documents: code that they show is copied from its file",
   "scripts/planted.ts": "every check against a copy with a violation planted in it, which it must find",
+  "scripts/mutants.ts": "tests of docs/pitfalls.md without the measure that each is about, which must fail",
 };
 
 /** A package manager forwards the Ctrl-C that the terminal has sent to everybody: the second copy is not a second Ctrl-C. */

@@ -18,6 +18,7 @@ export const amqpMethods = {
   connectionClose: "10.50",
   channelOpen: "20.10",
   channelOpenOk: "20.11",
+  channelClose: "20.40",
   exchangeDeclare: "40.10",
   exchangeDeclareOk: "40.11",
   queueDeclare: "50.10",

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { startProcess, startProxy } from "@amqp-idioms/local-servers";
+import { amqpMethods, startProcess, startProxy } from "@amqp-idioms/local-servers";
 import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
 import { connect, type Consuming, defineSystem, InvalidMessageError, MessageTooLargeError } from "../../src/index.ts";
@@ -413,7 +413,7 @@ describe("broadcast, from a sender", () => {
     expect(drops.byReason()).toEqual({ stalled: 1_000, "buffer-full": 1_000 });
   });
 
-  test("one that is not permitted to hold its exchange works all the same: it comes again with the next message (pitfall 18)", async ({
+  test("one that is not permitted to hold its exchange works all the same: it comes again with the next message", async ({
     vhost,
     cleanup,
   }) => {
@@ -441,7 +441,7 @@ describe("broadcast, from a sender", () => {
     });
   });
 
-  test("a vanished exchange disturbs nothing else: notifications of the same process go on, and no connection is lost (pitfalls 7, 18)", async ({
+  test("a vanished exchange disturbs nothing else: notifications of the same process go on, and no connection is lost (pitfall 7)", async ({
     vhost,
     cleanup,
   }) => {
@@ -460,6 +460,33 @@ describe("broadcast, from a sender", () => {
     const kept = await vhost.management.getMessages(vhost.name, "order.placed.billing");
     expect(kept.map(({ payload }) => JSON.parse(payload).pieces)).toEqual(numbers(1, 50));
     expect(connections.all.map(({ state }) => state)).toEqual(["open"]);
+  });
+
+  test("the exchange gone, and the sender not told yet: what it says to a listener that is there arrives (pitfall 18)", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const market = cleanup(await connect(proxy.url, { system, service: "market" }));
+    const board = cleanup(await connect(vhost.url, { system, service: "board" }));
+    const stranger = cleanup(await bareSender(vhost.url, "prices"));
+    await market.broadcast(prices, lamp(1));
+    let held = 0;
+    proxy.filter(({ method }, direction) => {
+      if (method !== amqpMethods.channelClose || direction === "to-server") return "pass";
+      held++;
+      return "hold";
+    });
+    await stranger.deleteExchange();
+    const intoTheVoid = market.broadcast(prices, lamp(2));
+    await expect.poll(() => held).toBe(1);
+    const heard: number[] = [];
+    await board.listen(prices, ({ cents }) => heard.push(cents));
+    const told = market.broadcast(prices, lamp(3));
+    proxy.filter(undefined);
+    proxy.release();
+    await Promise.all([intoTheVoid, told]);
+    await expect.poll(() => heard.at(-1)).toBe(3);
   });
 
   test("the broker restarts: both sides come back by themselves", async ({ ownBroker, cleanup }) => {

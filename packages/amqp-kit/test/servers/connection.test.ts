@@ -367,7 +367,7 @@ describe("a connection error in the middle of set-up", () => {
     { what: "the first channel", after: amqpMethods.channelOpenOk, code: 541 },
     { what: "a declaration", after: amqpMethods.exchangeDeclareOk, code: 541 },
   ])(
-    "right behind $what: the process lives, tells of it, and connects again (pitfall 1)",
+    "right behind $what: the process lives, tells of it, and connects again (pitfalls 1, 2)",
     async ({ after, code }, { vhost, cleanup }) => {
       const proxy = cleanup(await startProxy(vhost.url));
       let isSent = false;

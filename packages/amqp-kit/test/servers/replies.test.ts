@@ -130,7 +130,7 @@ describe("an answer finds its own caller", () => {
     expect((await Promise.all(asked)).map(({ cents }) => cents)).toEqual(numbers(1, 100).map((n) => n * 2));
   });
 
-  test("the exchange deleted under 100 pending requests: those that got through are answered (pitfall 7)", async ({
+  test("the exchange deleted under 100 pending requests: those that got through are answered", async ({
     vhost,
     cleanup,
   }) => {
