@@ -3,6 +3,8 @@ import { createVirtualHost } from "@amqp-idioms/local-servers";
 import type { RabbitMq } from "@amqp-idioms/local-servers";
 import { test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
+import { connect, defineSystem, notification } from "../../src/index.ts";
+import { Order, orderPlaced } from "../contracts.ts";
 import { countDrops, recordingLogger } from "../recording.ts";
 import { Shop } from "../shop.ts";
 import { expectToRecover } from "../shop-recovery.ts";
@@ -73,4 +75,36 @@ test("a blocking broker (its memory alarm): notify rejects at its time limit, co
   await ownBroker.clearMemoryAlarm();
   await shop.notify();
   await expect.poll(said).toContain("the broker takes messages again");
+});
+
+test("a blocking broker: a service that publishes, too, still acknowledges what it consumes (pitfall 42)", async ({
+  ownBroker,
+  cleanup,
+}) => {
+  const orderBilled = notification("order.billed", { message: Order });
+  const office = defineSystem({
+    billing: { subscribes: [orderPlaced], notifies: [orderBilled] },
+    ledger: { subscribes: [orderBilled] },
+  });
+  const vhost = await createVirtualHost(ownBroker);
+  const billing = cleanup(await connect(vhost.url, { system: office, service: "billing", closeTimeoutMs: 1_000 }));
+  const billed: string[] = [];
+  await billing.subscribe(orderPlaced, ({ orderId }) => billed.push(orderId));
+  await ownBroker.raiseMemoryAlarm();
+  // A connection is blocked from its next publish on
+  const order = (orderId: string): Order => ({ orderId, article: "lamp", pieces: 1 });
+  await expect(billing.notify(orderBilled, order("0"), { timeoutMs: 500 })).rejects.toMatchObject({
+    reason: "timeout",
+  });
+  for (const orderId of ["1", "2", "3"]) {
+    await vhost.management.publish(vhost.name, {
+      exchange: "",
+      routingKey: "order.placed.billing",
+      body: JSON.stringify(order(orderId)),
+      properties: { content_type: "application/json" },
+    });
+  }
+  // It takes one at a time: the next one comes when the broker has its acknowledgement
+  await expect.poll(() => billed).toEqual(["1", "2", "3"]);
+  await ownBroker.clearMemoryAlarm();
 });

@@ -273,7 +273,7 @@ describe("a process", () => {
   });
 
   test.for(["frozen", "refusing"] as const)(
-    "that closes exits by itself, also when the broker is %s (pitfall 15)",
+    "that closes exits by itself, also when the broker is %s (pitfalls 15, 16)",
     async (how, { vhost, cleanup }) => {
       const proxy = cleanup(await startProxy(vhost.url));
       const main = join(processes, "shop.ts");
