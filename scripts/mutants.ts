@@ -45,6 +45,18 @@ const mutants: Mutant[] = [
     },
   },
   {
+    without: "the look whether it was lost as a channel was opened (pitfall 2)",
+    file: "connection.ts",
+    find: `if (this.#model !== model) throw new Error("closed");`,
+    replace: "",
+    fails: {
+      in: "connection.test.ts",
+      tests: [
+        "a connection lost in the same breath as a channel that publishes was opened: the next notification goes",
+      ],
+    },
+  },
+  {
     without: "a listener for a channel's errors (pitfall 7)",
     file: "connection.ts",
     find: `raw.on("error", (error) => (reason = error));`,

@@ -360,6 +360,26 @@ describe("a socket lost in the middle of set-up", () => {
   });
 });
 
+test("a connection lost in the same breath as a channel that publishes was opened: the next notification goes (pitfall 2)", async ({
+  vhost,
+  cleanup,
+}) => {
+  const proxy = cleanup(await startProxy(vhost.url));
+  const till = cleanup(await connect(proxy.url, { system, service: "till" }));
+  const order = { orderId: "1", article: "lamp", pieces: 1 };
+  const { filter, isHeld } = holdFrom(amqpMethods.confirmSelectOk, 1);
+  proxy.filter(filter);
+  const first = till.notify(orderPlaced, order, { timeoutMs: 20_000 });
+  await expect.poll(isHeld).toBe(true);
+  await expect.poll(() => vhost.management.closeConnections(vhost.name)).toBeGreaterThan(0);
+  await expect.poll(isHeld.closed).toBe(true);
+  proxy.filter(undefined);
+  proxy.release();
+  await first;
+  await till.notify(orderPlaced, order);
+  expect(await vhost.management.getMessages(vhost.name, "order.placed.billing")).toHaveLength(2);
+});
+
 describe("a connection error in the middle of set-up", () => {
   test.for([
     // A fatal code here would end the process: amqplib emits it before it hands the connection out. No broker sends one there

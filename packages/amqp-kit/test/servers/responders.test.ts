@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ServiceProcess } from "@amqp-idioms/local-servers";
+import { amqpMethods, type ServiceProcess, startProxy } from "@amqp-idioms/local-servers";
 import { test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
 import { connect, TopologyError } from "../../src/index.ts";
@@ -193,6 +193,28 @@ describe("on the wire", () => {
     const reply = await requester.ask(JSON.stringify(lamps(2)));
     expect(JSON.parse(reply.content.toString())).toEqual({ article: "lamp", cents: 4 });
     expect(refused.all).toHaveLength(1);
+  });
+
+  test("a request queue that vanishes between its declaration and its consumer is declared again (pitfall 20)", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const warehouse = cleanup(await connect(proxy.url, { system, service: "warehouse" }));
+    let isHeld = false;
+    proxy.filter(({ method }) => {
+      if (method !== amqpMethods.basicConsume) return "pass";
+      isHeld = true;
+      return "hold";
+    });
+    const responding = warehouse.respond(quote, double);
+    await expect.poll(() => isHeld).toBe(true);
+    await vhost.management.deleteQueue(vhost.name, "quote");
+    proxy.filter(undefined);
+    proxy.release();
+    await responding;
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    expect(await till.request(quote, lamps(1))).toEqual({ article: "lamp", cents: 2 });
   });
 
   test("a request queue that stands is used as it is, whoever declared it (pitfall 19)", async ({ vhost, cleanup }) => {
