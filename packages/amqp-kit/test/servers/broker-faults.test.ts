@@ -32,6 +32,8 @@ const faults: Record<string, (broker: RabbitMq) => Promise<unknown>> = {
   },
 };
 
+const order = (orderId: string): Order => ({ orderId, article: "lamp", pieces: 1 });
+
 describe("with all six verbs in use", () => {
   for (const [name, inflict] of Object.entries(faults)) {
     const promise = `${name}: afterwards every verb works again by itself, and nothing confirmed is lost (pitfall 3)`;
@@ -92,7 +94,6 @@ test("a blocking broker: a service that publishes, too, still acknowledges what 
   await billing.subscribe(orderPlaced, ({ orderId }) => billed.push(orderId));
   await ownBroker.raiseMemoryAlarm();
   // A connection is blocked from its next publish on
-  const order = (orderId: string): Order => ({ orderId, article: "lamp", pieces: 1 });
   await expect(billing.notify(orderBilled, order("0"), { timeoutMs: 500 })).rejects.toMatchObject({
     reason: "timeout",
   });
