@@ -219,6 +219,8 @@ const vitest = await createVitest(
           // Where one fails, it mostly waits for what does not come
           testTimeout: 20_000,
           expect: { poll: { timeout: 8_000 } },
+          // Beside all the others, what measures time may need another try
+          retry: mutant === undefined ? 2 : 0,
           typecheck: { enabled: false },
           // Else the next run of the tests would load the patched sources
           fsModuleCache: false,
