@@ -186,9 +186,9 @@ class Session {
   readonly #senders = new Map<Contract, Sender>();
   readonly #notifiers = new Map<Contract, Notifier>();
   readonly #running = new Set<Running>();
+  readonly #clock: ArrivalClock;
   #requester: Requester | undefined;
   #replies: Publisher | undefined;
-  #clock: ArrivalClock | undefined;
   #closed: Promise<string[]> | undefined;
   /** No handler is at work any more, so nothing may be sent. */
   #isDrained = false;
@@ -207,6 +207,12 @@ class Session {
     const endpoints = readUrls(urls);
     this.#publishing = new Connection("publishing", endpoints, service, logger);
     this.#consuming = new Connection("consuming", endpoints, service, logger);
+    this.#clock = new ArrivalClock((stalledMs) =>
+      logger.warn(
+        { stalledMs },
+        "this process stood still: its event loop was blocked, or it was frozen. Heartbeats and messages have waited",
+      ),
+    );
   }
 
   async open(): Promise<void> {
@@ -307,7 +313,6 @@ class Session {
         service: this.#service,
         concurrency: positive("concurrency", options.concurrency ?? 10, maxConcurrency),
       };
-      this.#clock ??= new ArrivalClock();
       this.#replies ??= new Publisher(this.#publishing, "");
       return this.#start(
         new Responder(this.#consuming, this.#replies, this.#clock, contract, handler, settings, this.#logger),
@@ -343,7 +348,7 @@ class Session {
     const timeIsUp = new ClosedError("The connection was closed before the work was done.", "unknown");
     for (const consumer of this.#running) consumer.abort(timeIsUp);
     const unconfirmed = [...this.#notifiers.values(), ...this.#running].flatMap((part) => part.unconfirmed);
-    this.#clock?.stop();
+    this.#clock.stop();
     await Promise.all([this.#publishing.close(remainingMs()), this.#consuming.close(remainingMs())]);
     if (unconfirmed.length > 0)
       this.#logger.warn({ unconfirmed }, "closed before the broker had confirmed these messages");

@@ -5,6 +5,8 @@
 
 const tickMs = 20;
 const stallMs = 100;
+/** From here on a stall is worth a line in the log: heartbeats wait, too. */
+const loggedStallMs = 1_000;
 
 export class ArrivalClock {
   #lastTick = performance.now();
@@ -12,13 +14,15 @@ export class ArrivalClock {
   #stallEndedAt = -Infinity;
   readonly #timer: NodeJS.Timeout;
 
-  constructor() {
+  /** @param onStall  told how long the event loop has stood still, a second or more */
+  constructor(onStall: (stalledMs: number) => void) {
     this.#timer = setInterval(() => {
       const now = performance.now();
       if (now - this.#lastTick > stallMs) {
         this.#stalledAt = this.#lastTick;
         this.#stallEndedAt = now;
       }
+      if (now - this.#lastTick >= loggedStallMs) onStall(Math.round(now - this.#lastTick));
       this.#lastTick = now;
     }, tickMs).unref();
   }
