@@ -94,15 +94,15 @@ export class Channel<Raw extends AmqplibChannel = AmqplibChannel> {
   readonly raw: Raw;
   readonly lost: Promise<Error>;
   isOpen = true;
+  #reason: Error | undefined;
 
   constructor(raw: Raw, connectionError: () => Error | undefined) {
     this.raw = raw;
-    let reason: Error | undefined;
-    raw.on("error", (error) => (reason = error));
+    raw.on("error", (error) => (this.#reason = error));
     const { promise, resolve } = Promise.withResolvers<Error>();
     raw.on("close", () => {
       this.isOpen = false;
-      resolve(reason ?? connectionError() ?? new Error("the channel was closed"));
+      resolve(this.#reason ?? connectionError() ?? new Error("the channel was closed"));
     });
     this.lost = promise;
   }
@@ -115,9 +115,13 @@ export class Channel<Raw extends AmqplibChannel = AmqplibChannel> {
     this.raw.off("drain", resolve).off("close", resolve);
   }
 
-  /** Closes it after what is written. Resolves also when it is closed already. */
-  async close(): Promise<void> {
+  /**
+   * Closes it after what is written. Resolves also when it is closed already.
+   * @param reason  what `lost` then resolves with
+   */
+  async close(reason?: Error): Promise<void> {
     if (!this.isOpen) return;
+    this.#reason ??= reason;
     await Promise.race([this.raw.close().catch(() => undefined), this.lost]);
   }
 }

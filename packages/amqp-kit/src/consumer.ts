@@ -216,8 +216,7 @@ export class Consumer {
 
   #onMessage(message: ConsumeMessage | null, channel: Channel): void {
     if (message === null) {
-      // The broker cancelled: the queue was deleted, or its node went away.
-      void channel.close();
+      void channel.close(new Error(cancelled));
       return;
     }
     const { prefetch, isSuspect } = this.#options;
@@ -296,6 +295,10 @@ export class Consumer {
     }
   }
 }
+
+/** From RabbitMQ 4.3 on the consumer timeout of a quorum queue comes as a cancel, too (rabbitmq.com/docs/consumers). */
+const cancelled =
+  "the broker cancelled it: its queue was deleted, its node went away, or a message was not acknowledged within the consumer timeout";
 
 /** Each consumer has a channel of its own, and tags need to differ within a channel only. */
 const tag = "amqp-kit";

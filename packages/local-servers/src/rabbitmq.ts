@@ -37,6 +37,8 @@ export interface RabbitMq extends AsyncDisposable {
   /** Has the broker believe that memory is short: it blocks every connection that publishes. */
   raiseMemoryAlarm(): Promise<void>;
   clearMemoryAlarm(): Promise<void>;
+  /** How long a delivery may stay unacknowledged on channels that are opened from now on, until it stops; up to RabbitMQ 4.2. */
+  setConsumerTimeout(timeoutMs: number): Promise<void>;
   /** Ends it at once and removes every trace; a named one stays as it is. */
   close(): Promise<void>;
 }
@@ -247,6 +249,13 @@ class OwnedRabbitMq implements RabbitMq {
     this.#isMemoryShort = false;
   }
 
+  async setConsumerTimeout(timeoutMs: number): Promise<void> {
+    // Channels look only once in a tick, which is a minute
+    const settings = { consumer_timeout: timeoutMs, channel_tick_interval: Math.ceil(timeoutMs / 4) };
+    const calls = Object.entries(settings).map(([key, value]) => `application:set_env(rabbit, ${key}, ${value})`);
+    await this.#engine.run("rabbitmqctl", ["eval", `${calls.join(", ")}.`]);
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -296,6 +305,7 @@ async function useNamed(env: NodeJS.ProcessEnv, log: (line: string) => void): Pr
     freeze: refuse,
     thaw: refuse,
     raiseMemoryAlarm: refuse,
+    setConsumerTimeout: refuse,
     clearMemoryAlarm: refuse,
     close: async () => {},
     [Symbol.asyncDispose]: async () => {},
