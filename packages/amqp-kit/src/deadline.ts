@@ -1,3 +1,6 @@
+/** What Node's timers can wait: a longer one would fire at once. */
+export const maxTimerMs = 2 ** 31 - 1;
+
 /** A time limit that counts from the call, together with the caller's own wish to stop. */
 export class Deadline {
   readonly timeoutMs: number;
@@ -35,10 +38,13 @@ export class Deadline {
         settle();
         reject(signal?.reason);
       };
-      const timer = setTimeout(() => {
-        settle();
-        reject(expired());
-      }, this.remainingMs);
+      const timer = setTimeout(
+        () => {
+          settle();
+          reject(expired());
+        },
+        Math.min(this.remainingMs, maxTimerMs),
+      );
       signal?.addEventListener("abort", onAbort);
       if (signal?.aborted === true) onAbort();
       work.then(

@@ -6,7 +6,7 @@ import { codeOf } from "./connection.ts";
 import { Consumer } from "./consumer.ts";
 import type { Incoming } from "./consumer.ts";
 import type { Input, Operation, Output } from "./contract.ts";
-import { Deadline } from "./deadline.ts";
+import { Deadline, maxTimerMs } from "./deadline.ts";
 import {
   ClosedError,
   ConnectionError,
@@ -37,7 +37,6 @@ const graceMs = 250;
 /** A reply gets at least so long, also when its request's time limit has all but passed. */
 const minReplyMs = 1_000;
 const replyPauseMs = 100;
-const maxTimerMs = 2 ** 31 - 1;
 const json = "application/json";
 
 export interface RequestOptions {
