@@ -194,7 +194,7 @@ export function deliveryOf(message: Message, signal: AbortSignal, attempt = 1): 
     appId: text(properties.appId),
     redelivered: fields.redelivered,
     attempt,
-    headers,
+    headers: { ...headers },
     signal,
   };
 }
@@ -226,7 +226,8 @@ function sentAt(timestamp: unknown): Date | undefined {
 export function sizeOf(value: unknown): number {
   if (value === null || value === undefined) return 1;
   if (typeof value === "string") return 5 + Buffer.byteLength(value);
-  if (Buffer.isBuffer(value)) return 5 + value.length;
+  // Not `Buffer.isBuffer`, which is true of a table, too, to which a header named `__proto__` gave one as its prototype
+  if (ArrayBuffer.isView(value)) return 5 + value.byteLength;
   if (typeof value !== "object") return 9;
   let bytes = 5;
   for (const [key, item] of Object.entries(value)) bytes += 1 + Buffer.byteLength(key) + sizeOf(item);

@@ -191,8 +191,11 @@ export class FailureRoute {
         return;
       } catch (error) {
         if (abort.signal.aborted) return;
-        // amqplib cannot write what it has read: then none of the sender's headers travel.
-        if (!(error instanceof AmqpKitError)) travelling = ownHeaders(headers);
+        if (!(error instanceof AmqpKitError) && travelling === headers) {
+          // amqplib cannot write what it has read (its error quotes the value): then none of the sender's headers travel.
+          travelling = ownHeaders(headers);
+          continue;
+        }
         this.#logger.error(
           { queue: routingKey },
           `a failed message cannot be moved yet, and stays where it is: ${told(error)}`,
@@ -254,8 +257,11 @@ function count(value: unknown): number | undefined {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }
 
+/** What the kit has written itself; a stranger may have used its names for anything. */
 function ownHeaders(headers: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith("amqp-kit-")));
+  const isOwn = ([name, value]: [string, unknown]): boolean =>
+    name.startsWith("amqp-kit-") && (typeof value === "string" || Number.isSafeInteger(value));
+  return Object.fromEntries(Object.entries(headers).filter(isOwn));
 }
 
 /** Bytes that are not UTF-8 take three when written again, and an AMQP short string holds 255. */

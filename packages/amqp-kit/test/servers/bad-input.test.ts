@@ -142,6 +142,13 @@ const badInputs: { what: string; body: string | Buffer; properties?: Options.Pub
       says: "its body is empty",
     },
     {
+      what: "an empty body under headers that have the prototype of bytes",
+      body: "",
+      properties: { headers: { ["__proto__"]: Buffer.from("x"), nested: { ["__proto__"]: Buffer.from("x") } } },
+      reason: invalid,
+      says: "its body is empty",
+    },
+    {
       what: "an unknown content type",
       body: good,
       properties: { contentType: "text/xml" },
@@ -232,6 +239,7 @@ describe.for(treatments)("by a $role, malformed messages are $treatment, and it 
     ],
     ["headers that copy it elsewhere", { headers: { CC: ["nowhere"], BCC: ["nowhere"] } }],
     ["headers of an object's own names", { headers: { constructor: 1, toString: 2, hasOwnProperty: 3 } }],
+    ["a header that gives all of them the prototype of bytes", { headers: { ["__proto__"]: Buffer.from("x") } }],
     ["headers nested 2,000 deep", { headers: { nested: nested(2_000) } }],
     ["the highest priority", { priority: 255 }],
   ];
@@ -270,6 +278,26 @@ describe("short strings that are not UTF-8, and would be too long once they were
     await send(good, {});
     await expect.poll(() => handled).toEqual(["lamp", "lamp"]);
   });
+});
+
+test("headers that amqplib reads but cannot write hold a failed message up for no moment, and show no value in the log", async ({
+  vhost,
+  cleanup,
+}) => {
+  const logger = recordingLogger();
+  const { notify } = cleanup(await bareNotifier(vhost.url, "order.placed", ["billing"]));
+  const billing = cleanup(await connect(vhost.url, { system, service: "billing", logger }));
+  await billing.subscribe(orderPlaced, () => undefined);
+  const { channel } = cleanup(await bareTopology(vhost.url, "shop"));
+  const huge = { "!": "double", value: 1_234_567 * 1e50 };
+  const since = performance.now();
+  for (let number = 0; number < 20; number++) {
+    await notify("{}", { headers: { huge, "amqp-kit-first-failed-at": huge } });
+  }
+  await expect.poll(async () => (await channel.checkQueue("order.placed.billing.dead")).messageCount).toBe(20);
+  // A second each would be the pause after a publish that failed
+  expect(performance.now() - since).toBeLessThan(10_000);
+  expect(JSON.stringify(logger.lines)).not.toMatch(/1_?234_?567/);
 });
 
 const garbled = "~".repeat(200);
