@@ -8,8 +8,10 @@ const page = "docs/pitfalls.md";
 const tests = "{packages/*,services/*,demo,interop,scripts,chaos}/test/**/*.{test,test-d}.ts";
 
 /** The list is numbered from 1 on; what was added later has a letter, so that no number ever changes its meaning. */
-const lastNumber = 48;
-const lettered = ["12a", "12b"];
+const lastNumber = 123;
+const lettered = ["12a", "12b", "90b"];
+/** They come with the retries and the command line tool that they are about. */
+const later = ["83", "84", "85", "86", "87", "90", "95"];
 
 interface Pitfall {
   number: string;
@@ -20,7 +22,8 @@ interface Pitfall {
 export function pitfallFaults(): string[] {
   if (!existsSync(page)) return [`${page} is not there`];
   const pitfalls = pitfallsOf(readFileSync(page, "utf8"));
-  const expected = [...Array.from({ length: lastNumber }, (_, index) => String(index + 1)), ...lettered];
+  const numbers = Array.from({ length: lastNumber }, (_, index) => String(index + 1));
+  const expected = [...numbers.filter((number) => !later.includes(number)), ...lettered];
   const named = new Set(pitfalls.flatMap(({ number, text }) => testsNamedIn(text).map((test) => `${number} ${test}`)));
   const marked = new Set(globSync(tests).flatMap(testsMarkedIn));
   return [

@@ -48,13 +48,16 @@ describe("scripts/run.mjs", () => {
     expect(await ended).toBe(0);
   });
 
-  test.for(["SIGINT", "SIGTERM"] as const)("passes %s on, and ends with the file's exit code", async (signal) => {
-    const { child, pid, output, ended } = await start([...direct, "7"]);
-    child.kill(signal);
-    expect(await ended).toBe(7);
-    expect(output().match(/^got .*$/gm)).toEqual([`got ${signal}`]);
-    expect(isRunning(pid)).toBe(false);
-  });
+  test.for(["SIGINT", "SIGTERM"] as const)(
+    "passes %s on, and ends with the file's exit code (pitfall 102)",
+    async (signal) => {
+      const { child, pid, output, ended } = await start([...direct, "7"]);
+      child.kill(signal);
+      expect(await ended).toBe(7);
+      expect(output().match(/^got .*$/gm)).toEqual([`got ${signal}`]);
+      expect(isRunning(pid)).toBe(false);
+    },
+  );
 
   test("passes a signal on that npm alone has got", async () => {
     const { child, pid, output, ended } = await start(throughNpm);
@@ -64,7 +67,7 @@ describe("scripts/run.mjs", () => {
     expect(isRunning(pid)).toBe(false);
   });
 
-  test("makes one Ctrl-C of the terminal's and npm's copy of it", async () => {
+  test("makes one Ctrl-C of the terminal's and npm's copy of it (pitfall 103)", async () => {
     const { child, output, ended } = await start(throughNpm);
     process.kill(-Number(child.pid), "SIGINT");
     expect(await ended).toBe(0);

@@ -35,7 +35,10 @@ test("Python broadcasts JSON, and score-display shows it; what is no score it le
   await expect.poll(async () => (await fetch(`${display.url}/scores`)).json()).toEqual([goal]);
 });
 
-test("score-producer broadcasts, and Python hears it as long as it listens", async ({ python, service }) => {
+test("score-producer broadcasts, and Python hears it as long as it listens (pitfall 80)", async ({
+  python,
+  service,
+}) => {
   const leaver = await python.start("broadcast_listen.py");
   const stayer = await python.start("broadcast_listen.py");
   const producer = await service("score-producer", "--stdin");

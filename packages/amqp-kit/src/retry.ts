@@ -259,9 +259,10 @@ function count(value: unknown): number | undefined {
 
 /** What the kit has written itself; a stranger may have used its names for anything. */
 function ownHeaders(headers: Record<string, unknown>): Record<string, unknown> {
-  const isOwn = ([name, value]: [string, unknown]): boolean =>
-    name.startsWith("amqp-kit-") && (typeof value === "string" || Number.isSafeInteger(value));
-  return Object.fromEntries(Object.entries(headers).filter(isOwn));
+  const own = Object.entries(headers).filter(
+    ([name, value]) => name.startsWith("amqp-kit-") && (typeof value === "string" || Number.isSafeInteger(value)),
+  );
+  return Object.fromEntries(own);
 }
 
 /** Bytes that are not UTF-8 take three when written again, and an AMQP short string holds 255. */

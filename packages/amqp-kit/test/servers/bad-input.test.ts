@@ -216,7 +216,7 @@ const treatments = [
 ] as const;
 
 describe.for(treatments)("by a $role, malformed messages are $treatment, and it goes on", ({ role }) => {
-  test.for(badInputs)("$what", async ({ body, properties = {}, reason, says }, { vhost, cleanup }) => {
+  test.for(badInputs)("$what (pitfall 94)", async ({ body, properties = {}, reason, says }, { vhost, cleanup }) => {
     const { send, verdict, handled } = await receivers[role](vhost.url, cleanup);
     await send(body, properties);
     await send(good, {});
@@ -280,7 +280,7 @@ describe("short strings that are not UTF-8, and would be too long once they were
   });
 });
 
-test("headers that amqplib reads but cannot write hold a failed message up for no moment, and show no value in the log", async ({
+test("headers that amqplib reads but cannot write hold a failed message up for no moment, and show no value in the log (pitfall 94)", async ({
   vhost,
   cleanup,
 }) => {

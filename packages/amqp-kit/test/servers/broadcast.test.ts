@@ -6,6 +6,7 @@ import { connect, type Consuming, defineSystem, InvalidMessageError, MessageTooL
 import { orderPlaced, type Price, prices, system } from "../contracts.ts";
 import { bareListener, bareSender } from "../peers/bare-broadcast.ts";
 import { countDrops, recordEvents, recordingLogger } from "../recording.ts";
+import { withoutQueue } from "../without-queue.ts";
 
 /** Both roles, by the kit and by a stranger who knows only the wire table. */
 const senders = {
@@ -125,7 +126,7 @@ describe("broadcast, to a listener", () => {
     expect(JSON.stringify(logger.lines)).not.toContain("Maria");
   });
 
-  test("receiver too slow: a bounded buffer drops the oldest and counts it, and no other listener waits", async ({
+  test("receiver too slow: a bounded buffer drops the oldest and counts it, and no other listener waits (pitfall 54)", async ({
     vhost,
     cleanup,
   }) => {
@@ -156,7 +157,7 @@ describe("broadcast, to a listener", () => {
     expect(heard).toEqual(numbers(1, 300));
   });
 
-  test("receiver too slow: the queue behind a frozen process is bounded, too, and drops the oldest", async ({
+  test("receiver too slow: the queue behind a frozen process is bounded, too, and drops the oldest (pitfall 77)", async ({
     vhost,
     cleanup,
   }) => {
@@ -189,7 +190,7 @@ describe("broadcast, to a listener", () => {
     expect(shown().length).toBeLessThan(last);
   });
 
-  test("it gets nothing sent before listen, and all that is sent after, while others join and leave 100 times", async ({
+  test("it gets nothing sent before listen, and all that is sent after, while others join and leave 100 times (pitfall 81)", async ({
     vhost,
     cleanup,
   }) => {
@@ -268,7 +269,7 @@ describe("broadcast, to a listener", () => {
     }
   }, 180_000);
 
-  test("one listener leaves at the very moment when another comes, 200 times: the one who comes hears", async ({
+  test("one listener leaves at the very moment when another comes, 200 times: the one who comes hears (pitfall 81)", async ({
     vhost,
     cleanup,
   }) => {
@@ -505,7 +506,7 @@ describe("broadcast, from a sender", () => {
     await expect.poll(() => heard).toEqual([1, 3]);
   });
 
-  test("the broker is blocked: broadcast resolves at once, is dropped and counted, and goes on afterwards", async ({
+  test("the broker is blocked: broadcast resolves at once, is dropped and counted, and goes on afterwards (pitfall 107)", async ({
     ownBroker,
     cleanup,
   }) => {
@@ -595,7 +596,29 @@ describe("broadcast, on the wire", () => {
       ]);
   });
 
-  test("a deleted exchange is bound to the listener again within 5 s", async ({ vhost, cleanup }) => {
+  test("its queue is gone, and the broker says nothing: the listener has another within 5 s (pitfall 78)", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const market = cleanup(await connect(vhost.url, { system, service: "market" }));
+    const board = cleanup(await connect(proxy.url, { system, service: "board" }));
+    const heard: number[] = [];
+    await board.listen(prices, ({ cents }) => heard.push(cents));
+    const queueOf = async (): Promise<string | undefined> =>
+      (await vhost.management.consumers(vhost.name)).find(({ queue }) => queue.name.startsWith("amq.gen-"))?.queue.name;
+    await expect.poll(queueOf).toBeDefined();
+    const first = await queueOf();
+    proxy.filter(withoutQueue(first ?? ""));
+    const before = performance.now();
+    await expect.poll(queueOf).not.toBe(first);
+    await expect.poll(queueOf).toBeDefined();
+    expect(performance.now() - before).toBeLessThan(9_000);
+    await market.broadcast(prices, lamp(1));
+    await expect.poll(() => heard).toEqual([1]);
+  });
+
+  test("a deleted exchange is bound to the listener again within 5 s (pitfall 78)", async ({ vhost, cleanup }) => {
     const market = cleanup(await connect(vhost.url, { system, service: "market" }));
     const board = cleanup(await connect(vhost.url, { system, service: "board" }));
     const heard: number[] = [];
@@ -614,7 +637,7 @@ describe("broadcast, on the wire", () => {
       difference: ["auto_delete", "'false'", "'true'"],
     },
   ])(
-    "an exchange with another $difference.0 fails connect, naming both sides' flags",
+    "an exchange with another $difference.0 fails connect, naming both sides' flags (pitfall 80)",
     async ({ declared, difference: [flag, theirs, ours] }, { vhost }) => {
       await vhost.management.declareExchange(vhost.name, "prices", declared);
       for (const service of ["market", "board"] as const) {

@@ -22,7 +22,7 @@ const order = (orderId: string): Order => ({ orderId, article: "lamp", pieces: 1
 const ids = (prefix: string): string[] => Array.from({ length: 100 }, (_, index) => `${prefix}${index}`);
 
 describe("close, while 100 handlers are at work and 100 notifications are unconfirmed,", () => {
-  test("lets them finish, acknowledges, and loses or doubles nothing (pitfall 32)", async ({ vhost, cleanup }) => {
+  test("lets them finish, acknowledges, and loses or doubles nothing (pitfalls 32, 61)", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const till = cleanup(await connect(vhost.url, { system: office, service: "till" }));
     // The broker's counts, which this waits for, come late on a busy machine

@@ -44,14 +44,14 @@ describe("what no waiting mends fails at once and says what to do:", () => {
     expect(everythingOf(error)).not.toContain("topsecret");
   });
 
-  test("an encrypted connection to a port that is not", async ({ vhost }) => {
+  test("an encrypted connection to a port that is not (pitfall 113)", async ({ vhost }) => {
     const url = vhost.url.replace("amqp:", "amqps:");
     const error = await rejection(connect(url, { system, service: "market" }));
     expect(error).toMatchObject({ code: "AMQP_KIT_CONNECTION", retryable: false });
     expect(error.message).toMatch(/certificate/);
   });
 
-  test("declarations that this user is not permitted", async ({ vhost, cleanup }) => {
+  test("declarations that this user is not permitted (pitfall 115)", async ({ vhost, cleanup }) => {
     const { management } = vhost;
     const user = `${vhost.name}-stranger`;
     await management.createUser(user, "topsecret", { vhost: vhost.name, ...nothing });
@@ -131,7 +131,7 @@ test("a conflict that a verb meets concerns that verb alone (pitfall 6)", async 
   expect(billing.isReady).toBe(true);
 });
 
-test("user and password may have any characters", async ({ vhost, cleanup }) => {
+test("user and password may have any characters (pitfall 111)", async ({ vhost, cleanup }) => {
   const user = `é ${vhost.name}`;
   await vhost.management.createUser(user, "p@ss/ü%?#:", {
     vhost: vhost.name,
@@ -172,7 +172,7 @@ test("credentials that no longer hold at a reconnect: not ready, and back once t
 });
 
 describe("a broker that is not there yet", () => {
-  test("is waited for, with one log line per attempt", async ({ cleanup }) => {
+  test("is waited for, with one log line per attempt (pitfall 98)", async ({ cleanup }) => {
     let attempts = 0;
     const url = cleanup(
       await listenOn((socket) => {

@@ -64,7 +64,7 @@ test("16 MiB may be unconfirmed: what does not fit waits within its own time lim
   expect(published).toBe(17);
 });
 
-test("a subscriber takes one message at a time, a responder ten, a listener all there are", async ({
+test("a subscriber takes one message at a time, a responder ten, a listener all there are (pitfall 53)", async ({
   vhost,
   cleanup,
 }) => {

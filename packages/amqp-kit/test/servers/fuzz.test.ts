@@ -38,7 +38,7 @@ const sum = (counts: Iterable<number>): number => [...counts].reduce((total, cou
 const good = JSON.stringify({ article: "good", cents: 1, pieces: 1, orderId: "good" });
 
 describe("arbitrary messages", { timeout: fuzzMs + 60_000 }, () => {
-  test("a listener handles or drops and counts each", async ({ vhost, cleanup }) => {
+  test("a listener handles or drops and counts each (pitfall 94)", async ({ vhost, cleanup }) => {
     const logger = recordingLogger();
     const board = cleanup(await connect(vhost.url, { system, service: "board", logger }));
     const handled: Price[] = [];
@@ -58,7 +58,7 @@ describe("arbitrary messages", { timeout: fuzzMs + 60_000 }, () => {
     expect(logger.lines.filter(({ level }) => level === "error")).toEqual([]);
   });
 
-  test("a subscriber handles each, at the second attempt where the first fails, or sets it aside as it came", async ({
+  test("a subscriber handles each, at the second attempt where the first fails, or sets it aside as it came (pitfall 94)", async ({
     vhost,
     cleanup,
   }) => {
@@ -108,7 +108,7 @@ describe("arbitrary messages", { timeout: fuzzMs + 60_000 }, () => {
     expect(await takeDead()).toBe(sent);
   });
 
-  test("a responder answers each that names a usable reply queue, and refuses and counts the others", async ({
+  test("a responder answers each that names a usable reply queue, and refuses and counts the others (pitfall 70)", async ({
     vhost,
     cleanup,
   }) => {
@@ -137,7 +137,7 @@ describe("arbitrary messages", { timeout: fuzzMs + 60_000 }, () => {
     expect(refused.all.length).toBeGreaterThan(0);
   });
 
-  test("a requester reads each as an answer or a typed error, and ignores and counts what it did not ask for", async ({
+  test("a requester reads each as an answer or a typed error, and ignores and counts what it did not ask for (pitfall 94)", async ({
     vhost,
     cleanup,
   }) => {

@@ -101,7 +101,7 @@ describe("with all six verbs in use", () => {
   }, 90_000);
 });
 
-test("a delivery whose connection is lost aborts its handler, is not acknowledged, and is handed out again (pitfall 9)", async ({
+test("a delivery whose connection is lost aborts its handler, is not acknowledged, and is handed out again (pitfalls 9, 56)", async ({
   vhost,
   cleanup,
 }) => {

@@ -62,7 +62,10 @@ const setAside = (vhost: VirtualHost, service: Service): Promise<FetchedMessage[
   vhost.management.getMessages(vhost.name, `order.placed.${service}.dead`);
 
 describe.for(pairs)("notify, from $notifier to $subscriber", (pair) => {
-  test("at least once: each of two subscribers gets every message, in order", async ({ vhost, cleanup }) => {
+  test("at least once: each of two subscribers gets every message, in order (pitfall 60)", async ({
+    vhost,
+    cleanup,
+  }) => {
     const heard = { billing: [] as number[], shipping: [] as number[] };
     const notify = await notifiers[pair.notifier](vhost.url, cleanup);
     for (const service of ["billing", "shipping"] as const) {
@@ -99,7 +102,7 @@ describe.for(pairs)("notify, from $notifier to $subscriber", (pair) => {
 });
 
 describe.for(["classic", "quorum"] as const)("notify, where the default queue type is %s", (defaultQueueType) => {
-  test("the promises are the same: kept, in order, retried, set aside (pitfall 27)", async ({
+  test("the promises are the same: kept, in order, retried, set aside (pitfalls 27, 62)", async ({
     broker,
     cleanup,
     skip,
@@ -132,7 +135,7 @@ describe.for(["classic", "quorum"] as const)("notify, where the default queue ty
 });
 
 describe("notify, to a subscriber", () => {
-  test("delivered twice when the connection drops in between: under one id, marked, and the first handler is told", async ({
+  test("delivered twice when the connection drops in between: under one id, marked, and the first handler is told (pitfalls 56, 58)", async ({
     vhost,
     cleanup,
   }) => {
@@ -164,7 +167,7 @@ describe("notify, to a subscriber", () => {
     expect(billing.isReady).toBe(true);
   });
 
-  test("malformed message: set aside in .dead at once with the reason, as it came; the one behind it is handled", async ({
+  test("malformed message: set aside in .dead at once with the reason, as it came; the one behind it is handled (pitfalls 90b, 116)", async ({
     vhost,
     cleanup,
   }) => {
@@ -238,7 +241,7 @@ describe("notify, to a subscriber", () => {
     expect(JSON.stringify([logger.lines, dead.map(({ properties }) => properties)])).not.toContain("Maria");
   });
 
-  test("handler fails: another attempt after each delay, at this subscriber only, then set aside in .dead (pitfalls 8, 44)", async ({
+  test("handler fails: another attempt after each delay, at this subscriber only, then set aside in .dead (pitfalls 8, 44, 82, 92, 96, 123)", async ({
     vhost,
     cleanup,
   }) => {
@@ -290,7 +293,10 @@ describe("notify, to a subscriber", () => {
     expect(JSON.stringify([logger.lines, dead?.properties])).not.toContain("Maria");
   });
 
-  test("retried messages survive 10 turns, and a handler that succeeds at last ends it", async ({ vhost, cleanup }) => {
+  test("retried messages survive 10 turns, and a handler that succeeds at last ends it (pitfall 91)", async ({
+    vhost,
+    cleanup,
+  }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
     const attempts: number[] = [];
@@ -309,7 +315,7 @@ describe("notify, to a subscriber", () => {
     expect(await setAside(vhost, "billing")).toEqual([]);
   });
 
-  test("receiver too slow: the queue grows, the notifier is not held back, and all of it is handled in order", async ({
+  test("receiver too slow: the queue grows, the notifier is not held back, and all of it is handled in order (pitfall 53)", async ({
     vhost,
     cleanup,
   }) => {
@@ -358,7 +364,7 @@ describe("notify, to a subscriber", () => {
     expect(mostAtWork).toBeLessThanOrEqual(6);
   });
 
-  test("one of two subscribers' queues deleted under load is back, bound and consumed within 5 s (pitfall 38)", async ({
+  test("one of two subscribers' queues deleted under load is back, bound and consumed within 5 s (pitfalls 38, 49)", async ({
     vhost,
     cleanup,
   }) => {
@@ -389,7 +395,7 @@ describe("notify, to a subscriber", () => {
     await expect.poll(() => [...heard.billing]).toEqual(numbers(1, last));
   });
 
-  test("where failures go is deleted under load: it is back, and no failed message is lost", async ({
+  test("where failures go is deleted under load: it is back, and no failed message is lost (pitfalls 88, 89)", async ({
     vhost,
     cleanup,
   }) => {
@@ -423,7 +429,7 @@ describe("notify, to a subscriber", () => {
     await expect.poll(() => heard).toEqual([1]);
   });
 
-  test("it may not declare its queue again after it was deleted: not ready, and back once it may", async ({
+  test("it may not declare its queue again after it was deleted: not ready, and back once it may (pitfalls 50, 115)", async ({
     vhost,
     cleanup,
   }) => {
@@ -449,7 +455,10 @@ describe("notify, to a subscriber", () => {
     await expect.poll(() => heard).toEqual([1]);
   });
 
-  test("misspelt options and absurd delays are refused, instead of being ignored", async ({ vhost, cleanup }) => {
+  test("misspelt options and absurd delays are refused, instead of being ignored (pitfall 93)", async ({
+    vhost,
+    cleanup,
+  }) => {
     const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
     const misspelt = { retryDelayMs: [5] };
     await expect(billing.subscribe(orderPlaced, () => undefined, misspelt as object)).rejects.toThrow(
@@ -491,7 +500,7 @@ describe("notify, to a subscriber", () => {
     expect(redelivered.length).toBeLessThanOrEqual(5);
   });
 
-  test("receiver is down, and the broker is killed meanwhile: all of it waits, in order (pitfall 30)", async ({
+  test("receiver is down, and the broker is killed meanwhile: all of it waits, in order (pitfalls 30, 60)", async ({
     ownBroker,
     cleanup,
   }) => {
@@ -748,7 +757,10 @@ describe("notify, from a notifier", () => {
     await expect.poll(() => handled).toContain(3);
   });
 
-  test("invalid and over-large messages and ids reject before the wire (pitfall 43)", async ({ vhost, cleanup }) => {
+  test("invalid and over-large messages and ids reject before the wire (pitfalls 43, 120)", async ({
+    vhost,
+    cleanup,
+  }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     const invalid = till.notify(orderPlaced, { orderId: "", article: "Maria Schmidt", pieces: 1 });
     await expect(invalid).rejects.toBeInstanceOf(InvalidMessageError);

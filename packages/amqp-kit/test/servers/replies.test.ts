@@ -17,6 +17,7 @@ import { double, failure, lamps, numbers, openShop, restock, archive, type Quote
 import { quote, system } from "../contracts.ts";
 import { bareResponder } from "../peers/bare-request-response.ts";
 import { recordEvents } from "../recording.ts";
+import { withoutQueue } from "../without-queue.ts";
 
 describe("an answer finds its own caller", () => {
   test("1,000 concurrent requests each get their own, also when it overtakes the confirm", async ({
@@ -42,7 +43,7 @@ describe("an answer finds its own caller", () => {
     expect(await till.request(quote, lamps(1))).toEqual({ article: "lamp", cents: 2 });
   });
 
-  test("with one reply queue for all of a process' requests", async ({ vhost, cleanup }) => {
+  test("with one reply queue for all of a process' requests (pitfall 74)", async ({ vhost, cleanup }) => {
     const replyQueues = new Set<string>();
     cleanup(
       await bareResponder(vhost.url, "shop", "quote", ({ content, properties }) => {
@@ -56,7 +57,32 @@ describe("an answer finds its own caller", () => {
     expect([...replyQueues][0]).toMatch(/^amq\.gen-/);
   });
 
-  test("a late, doubled or foreign reply is ignored and counted", async ({ vhost, cleanup }) => {
+  test("the reply queue is gone under pending requests: each ends with an error within 5 s, and the next is answered on a new one (pitfall 73)", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const replyQueues: string[] = [];
+    cleanup(
+      await bareResponder(vhost.url, "shop", "quote", ({ content, properties }) => {
+        replyQueues.push(properties.replyTo);
+        const request: QuoteRequest = JSON.parse(content.toString());
+        return request.pieces === 1 ? undefined : { body: JSON.stringify(double(request)) };
+      }),
+    );
+    const proxy = cleanup(await startProxy(vhost.url));
+    const till = cleanup(await connect(proxy.url, { system, service: "till" }));
+    const pending = numbers(1, 20).map(() => failure(till.request(quote, lamps(1), { timeoutMs: 30_000 })));
+    await expect.poll(() => replyQueues).toHaveLength(20);
+    proxy.filter(withoutQueue(replyQueues[0] ?? ""));
+    for (const { error, ms } of await Promise.all(pending)) {
+      expect(error).toMatchObject({ code: "AMQP_KIT_CONNECTION", retryable: true, outcome: "unknown" });
+      expect(ms).toBeLessThan(9_000);
+    }
+    expect(await till.request(quote, lamps(2))).toEqual({ article: "lamp", cents: 4 });
+    expect(new Set(replyQueues).size).toBe(2);
+  });
+
+  test("a late, doubled or foreign reply is ignored and counted (pitfall 68)", async ({ vhost, cleanup }) => {
     using ignored = recordEvents("reply-ignored");
     const late = Promise.withResolvers<() => void>();
     const responder: Awaited<ReturnType<typeof bareResponder>> = cleanup(
@@ -186,7 +212,7 @@ describe("the caller", () => {
     await expect.poll(() => ignored.all).toHaveLength(1);
   });
 
-  test("sees its own file in the stack of every error", async ({ vhost, cleanup }) => {
+  test("sees its own file in the stack of every error (pitfall 120)", async ({ vhost, cleanup }) => {
     const { till, warehouse } = await openShop(vhost.url, cleanup);
     await warehouse.respond(quote, async (request) => {
       if (request.article === "sold out") throw new OperationError(quote, "sold_out", { article: "lamp" });

@@ -99,29 +99,32 @@ describe("nobody is listening: a clear error at once, not a timeout", () => {
     { what: "the queue vanished with the request in it", why: "vanished", outcome: "unknown" },
   ] as const;
 
-  test.for(absences)("$what: NoResponderError within 500 ms", async ({ what, why, outcome }, { vhost, cleanup }) => {
-    if (what === "no queue is bound") cleanup(await bareTopology(vhost.url, "shop"));
-    if (what.startsWith("a queue")) cleanup(await bareTopology(vhost.url, "shop", "quote"));
-    if (what.startsWith("the queue")) {
-      const responder: Awaited<ReturnType<typeof bareResponder>> = cleanup(
-        await bareResponder(vhost.url, "shop", "quote", () => {
-          void responder.channel.deleteQueue("quote");
-          return undefined;
-        }),
-      );
-    }
-    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
-    const { error, ms } = await failure(till.request(quote, lamps(1)));
-    expect(error).toBeInstanceOf(NoResponderError);
-    expect(error).toMatchObject({
-      code: "AMQP_KIT_NO_RESPONDER",
-      contract: "quote",
-      exchange: "shop",
-      retryable: true,
-    });
-    expect(error).toMatchObject({ message: expect.stringContaining(why), outcome });
-    expect(ms).toBeLessThan(500);
-  });
+  test.for(absences)(
+    "$what: NoResponderError within 500 ms (pitfall 66)",
+    async ({ what, why, outcome }, { vhost, cleanup }) => {
+      if (what === "no queue is bound") cleanup(await bareTopology(vhost.url, "shop"));
+      if (what.startsWith("a queue")) cleanup(await bareTopology(vhost.url, "shop", "quote"));
+      if (what.startsWith("the queue")) {
+        const responder: Awaited<ReturnType<typeof bareResponder>> = cleanup(
+          await bareResponder(vhost.url, "shop", "quote", () => {
+            void responder.channel.deleteQueue("quote");
+            return undefined;
+          }),
+        );
+      }
+      const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+      const { error, ms } = await failure(till.request(quote, lamps(1)));
+      expect(error).toBeInstanceOf(NoResponderError);
+      expect(error).toMatchObject({
+        code: "AMQP_KIT_NO_RESPONDER",
+        contract: "quote",
+        exchange: "shop",
+        retryable: true,
+      });
+      expect(error).toMatchObject({ message: expect.stringContaining(why), outcome });
+      expect(ms).toBeLessThan(500);
+    },
+  );
 
   test("a responder that is there later is found: nobody needs a restart", async ({ vhost, cleanup }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
@@ -134,7 +137,7 @@ describe("nobody is listening: a clear error at once, not a timeout", () => {
     }
   });
 
-  test("the last responder is killed with the request in hand: the error comes at once, not at the time limit", async ({
+  test("the last responder is killed with the request in hand: the error comes at once, not at the time limit (pitfall 66)", async ({
     vhost,
     cleanup,
   }) => {
@@ -169,7 +172,7 @@ describe("receiver is down: the caller gets an error or a timeout, and the aband
     expect(begun).toEqual(["lamp"]);
   });
 
-  test("a request whose time limit passed in the queue is never begun", async ({ vhost, cleanup }) => {
+  test("a request whose time limit passed in the queue is never begun (pitfall 69)", async ({ vhost, cleanup }) => {
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     const begun: string[] = [];
@@ -193,7 +196,7 @@ describe("receiver is down: the caller gets an error or a timeout, and the aband
     expect(begun).toEqual(["first", "marker"]);
   });
 
-  test("a request whose time limit passed in the socket of a frozen responder is never begun", async ({
+  test("a request whose time limit passed in the socket of a frozen responder is never begun (pitfall 69)", async ({
     vhost,
     cleanup,
   }) => {
@@ -379,7 +382,7 @@ describe("broker restarts or the connection drops: callers waiting get a clear, 
 });
 
 describe("handler fails: answered with a typed error, or a plain failure that shows no internals", () => {
-  test("a declared error arrives as that error, with validated details", async ({ vhost, cleanup }) => {
+  test("a declared error arrives as that error, with validated details (pitfall 76)", async ({ vhost, cleanup }) => {
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
     await warehouse.respond(quote, ({ article }) => {
       throw new OperationError(quote, "sold_out", { article, stock: 0 } as { article: string });
@@ -429,7 +432,7 @@ describe("handler fails: answered with a typed error, or a plain failure that sh
   ] as const;
 
   test.for(failures)(
-    "thrown: %s; the requester gets a plain failure without text or stack (pitfall 8)",
+    "thrown: %s; the requester gets a plain failure without text or stack (pitfalls 8, 70, 123)",
     async ([, thrown], { vhost, cleanup }) => {
       const logger = recordingLogger();
       const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse", logger }));
@@ -499,7 +502,7 @@ describe("handler fails: answered with a typed error, or a plain failure that sh
   ] as const;
 
   test.for(strangers)(
-    "a stranger answers %s: the caller's own request is not to blame",
+    "a stranger answers %s: the caller's own request is not to blame (pitfall 76)",
     async ([, body, properties, code], { vhost, cleanup }) => {
       cleanup(await bareResponder(vhost.url, "shop", "quote", () => ({ body, properties })));
       const till = cleanup(await connect(vhost.url, { system, service: "till" }));

@@ -32,7 +32,10 @@ describe("several responders", () => {
     expect(processes.filter((one) => begunBy(one).includes("handed over"))).toHaveLength(2);
   });
 
-  test("one that is stopped finishes what it has in hand, and the others go on", async ({ vhost, cleanup }) => {
+  test("one that is stopped finishes what it has in hand, and the others go on (pitfall 61)", async ({
+    vhost,
+    cleanup,
+  }) => {
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
     const gate = Promise.withResolvers<void>();
     const begun = Promise.withResolvers<void>();
@@ -121,7 +124,10 @@ describe("on the wire", () => {
     expect(JSON.parse(String(requester.others[0]?.content))).toEqual({ article: "lamp", cents: 4 });
   });
 
-  test("a reply whose requester is gone is counted, and the responder goes on", async ({ vhost, cleanup }) => {
+  test("a reply whose requester is gone is counted, and the responder goes on (pitfall 65)", async ({
+    vhost,
+    cleanup,
+  }) => {
     using undeliverable = recordEvents("reply-undeliverable");
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
     const gate = Promise.withResolvers<void>();
@@ -152,7 +158,7 @@ describe("on the wire", () => {
     "amq.rabbitmq.reply-to.AAAA.BBBB",
     "amq.rabbitmq.reply-to.g1h2AA5yZXBseUAxMjM0NTY3OAAAAAAAAAAAAAAAAA==.AAAA",
   ];
-  test("a request whose reply_to is not a server-named reply queue is refused and counted, whatever else it is", async ({
+  test("a request whose reply_to is not a server-named reply queue is refused and counted, whatever else it is (pitfalls 71, 72)", async ({
     vhost,
     cleanup,
   }) => {

@@ -27,4 +27,41 @@ describe("the kit never uses", () => {
     expect(filesThatSay(/waitForConfirms/)).toEqual([]);
     expect(filesThatSay(/confirmChannel/)).toContain("publisher.ts");
   });
+
+  test("a prefetch for a whole channel (pitfall 55)", () => {
+    expect(filesThatSay(/prefetch\([^()]*,/)).toEqual([]);
+    expect(filesThatSay(/raw\.prefetch\(/)).toContain("consumer.ts");
+  });
+
+  test("direct reply-to (pitfalls 63, 64)", () => {
+    expect(filesThatSay(/amq\.rabbitmq/)).toEqual([]);
+    expect(filesThatSay(/declareReplyQueue/)).toContain("topology.ts");
+  });
+
+  test("tracing, which would double the spans of somebody else's (pitfalls 108, 109)", () => {
+    expect(filesThatSay(/opentelemetry|startSpan|traceparent/i)).toEqual([]);
+    expect(filesThatSay(/diagnostics_channel/)).toContain("telemetry.ts");
+  });
+
+  test("a way around the check of certificates (pitfall 113)", () => {
+    expect(filesThatSay(/rejectUnauthorized|checkServerIdentity|insecure/i)).toEqual([]);
+    expect(filesThatSay(/isTlsError/)).toContain("connection.ts");
+  });
+});
+
+describe("amqplib", () => {
+  test("is one that refuses frames of absurd size, and its limit is left alone (pitfall 117)", () => {
+    const { version } = JSON.parse(
+      readFileSync(new URL("../../node_modules/amqplib/package.json", import.meta.url), "utf8"),
+    );
+    const [major = 0, minor = 0, patch = 0] = String(version).split(".").map(Number);
+    expect(major * 1_000_000 + minor * 1_000 + patch).toBeGreaterThanOrEqual(2_003_001);
+    expect(filesThatSay(/maxFrameSize/)).toEqual([]);
+  });
+
+  test("has one set of types, its own (pitfall 119)", () => {
+    const lockfile = readFileSync(new URL("../../../../pnpm-lock.yaml", import.meta.url), "utf8");
+    expect(lockfile).toContain("amqplib@");
+    expect(lockfile).not.toContain("@types/amqplib");
+  });
 });

@@ -16,11 +16,11 @@ describe("an AMQP URL", () => {
     ["amqp://host/a%2Fb", "a/b"],
     ["amqp://host/%C3%BCber%20all", "über all"],
     ["amqp://host/mail%40home", "mail@home"],
-  ] as const)("%s names the virtual host %s", ([url, virtualHost]) => {
+  ] as const)("%s names the virtual host %s (pitfall 112)", ([url, virtualHost]) => {
     expect(readUrls(url)).toEqual([{ ...anyone, virtualHost }]);
   });
 
-  test("carries user and password in UTF-8, percent-encoded where needed", () => {
+  test("carries user and password in UTF-8, percent-encoded where needed (pitfall 111)", () => {
     const password = "p@ss/ü%?#:";
     expect(readUrls(`amqp://é:${encodeURIComponent(password)}@host`)).toEqual([{ ...anyone, username: "é", password }]);
     expect(readUrls("amqp://é:pass@host")).toEqual([{ ...anyone, username: "é", password: "pass" }]);
@@ -71,7 +71,7 @@ describe("an AMQP URL", () => {
     ["amqp://user:topsecret@host?heartbeat=soon", "at least 5 seconds"],
     ["amqp://user:topsecret@host?frameMax=4096", '"frameMax" is not known'],
   ] as const)(
-    "that cannot be used is refused with its fault and without itself: %s (pitfalls 10, 45)",
+    "that cannot be used is refused with its fault and without itself: %s (pitfalls 10, 45, 110)",
     ([url, fault]) => {
       const error = thrownBy(() => readUrls(url));
       expect(error).toBeInstanceOf(ConnectionError);
@@ -85,7 +85,7 @@ describe("an AMQP URL", () => {
     expect(() => readUrls([])).toThrow("there is none");
   });
 
-  test("is shown in logs and errors without user and password", () => {
+  test("is shown in logs and errors without user and password (pitfall 110)", () => {
     const named = readUrls(["amqp://user:topsecret@host/shop", "amqps://user:topsecret@[::1]"]).map(nameOf);
     expect(named).toEqual(['amqp://host:5672, virtual host "shop"', 'amqps://[::1]:5671, virtual host "/"']);
   });

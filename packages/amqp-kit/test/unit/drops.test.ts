@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test, vi } from "vitest";
 import { Drops, silent } from "../../src/telemetry.ts";
 
-test("the first message dropped is logged at once, the others summed up, all of them sooner or later", () => {
+test("the first message dropped is logged at once, the others summed up, all of them sooner or later (pitfall 107)", () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   const logged: object[] = [];

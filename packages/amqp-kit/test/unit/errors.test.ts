@@ -113,7 +113,7 @@ function outcome(reason: kit.PublishFailure): string {
 }
 
 describe("an error", () => {
-  test.for(errors)("$name names itself, and is an AmqpKitError with a stable code", (error) => {
+  test.for(errors)("$name names itself, and is an AmqpKitError with a stable code (pitfall 67)", (error) => {
     expect(error).toBeInstanceOf(kit.AmqpKitError);
     expect(error.name).toBe(error.constructor.name);
     expect(String(error)).toBe(`${error.name}: ${error.message}`);

@@ -106,7 +106,7 @@ describe("a message that is sent", () => {
 });
 
 describe("a message that arrives", () => {
-  test("is read back as it was sent: any JSON value, or a typed error", () => {
+  test("is read back as it was sent: any JSON value, or a typed error (pitfall 121)", () => {
     assert(
       property(jsonValue({ maxDepth: 5 }), (value) => {
         const sent = encode("any", z.unknown(), value);
@@ -131,7 +131,7 @@ describe("a message that arrives", () => {
     );
   });
 
-  test("may have fields that only a newer sender knows, or lack those that it made optional", () => {
+  test("may have fields that only a newer sender knows, or lack those that it made optional (pitfall 122)", () => {
     const NewerOrder = Order.extend({ colour: z.string().optional() });
     const fromNewer = encode("order", NewerOrder, { ...lamp, colour: "red" });
     expect(decode("order", Order, {}, received(fromNewer))).toEqual(lamp);
@@ -204,7 +204,7 @@ describe("a message that arrives", () => {
     '{"article":"lamp","pieces":2,"__proto__":{"isAdmin":true}}',
     '{"article":"lamp","pieces":2,"\\u005f_proto__":{"isAdmin":true}}',
     '{"article":"lamp","pieces":2,"constructor":{"prototype":{"isAdmin":true}}}',
-  ])("gives nothing a prototype: %s", (body) => {
+  ])("gives nothing a prototype: %s (pitfall 121)", (body) => {
     const passedOn = decode("order", z.looseObject({}), {}, received(body));
     expect(Object.keys(passedOn)).not.toContain("__proto__");
     expect(Object.assign({}, passedOn)).not.toHaveProperty("isAdmin");
@@ -241,7 +241,7 @@ describe("a message that arrives", () => {
 });
 
 describe("what a handler learns of a delivery", () => {
-  test("is what the sender wrote, less what cannot be true", () => {
+  test("is what the sender wrote, less what cannot be true (pitfall 118)", () => {
     const properties = {
       messageId: "id-1",
       timestamp: 1_700_000_000,

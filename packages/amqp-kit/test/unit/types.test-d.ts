@@ -101,7 +101,14 @@ describe("the verbs of a service", () => {
     void warehouse.respond(quote, async ({ pieces }) => ({ cents: pieces }));
   });
 
-  test("refuse messages, answers and options that do not fit", () => {
+  test("hand out nothing to acknowledge with: a delivery cannot be settled twice, or on another channel (pitfall 57)", () => {
+    for (const _ of ["ack", "nack", "reject", "fields", "channel"] as const) {
+      expectTypeOf<Extract<keyof Delivery, typeof _>>().toEqualTypeOf<never>();
+    }
+    expectTypeOf<Delivery>().toHaveProperty("signal");
+  });
+
+  test("refuse messages, answers and options that do not fit (pitfall 93)", () => {
     expectTypeOf(shop.request(quote, { article: "lamp", pieces: 2 }, { timeoutMs: 5 })).not.toBeAny();
     // @ts-expect-error: cents is a number
     void warehouse.broadcast(prices, { article: "lamp", cents: "1" });

@@ -44,7 +44,7 @@ test("a person to register may leave out the birth date, and names lose the spac
   expect(NewPatient.parse(ada)).toEqual(ada);
 });
 
-test("what a newer sender adds falls away", () => {
+test("what a newer sender adds falls away (pitfall 122)", () => {
   expect(ScoreUpdate.parse({ ...update, home: { ...update.home, shots: 7 }, stadium: "Lusail" })).toEqual(update);
   expect(Patient.parse({ ...patient, ward: "B" })).toEqual(patient);
 });

@@ -7,7 +7,7 @@ const seen = { vhosts: new Set<string>(), databases: new Set<string>(), closed: 
 
 describe("the fixtures", () => {
   test.for([1, 2])(
-    "give each test a virtual host of its own on the shared broker (%i)",
+    "give each test a virtual host of its own on the shared broker (%i) (pitfall 101)",
     async (_, { broker, vhost }) => {
       await expect(handshake(vhost.url, 5_000)).resolves.toEqual({ version: broker.version });
       await expect(vhost.management.queues(vhost.name)).resolves.toEqual([]);

@@ -23,7 +23,7 @@ describe.each(["container", "machine"] as const)("a broker from %s", (source) =>
   };
   beforeAll(() => () => broker?.close());
 
-  test("listens on 127.0.0.1, with credentials of its own", async ({ skip }) => {
+  test("listens on 127.0.0.1, with credentials of its own (pitfall 114)", async ({ skip }) => {
     const { url, isOwned } = await running(skip);
     const { hostname, username, password } = new URL(url);
     expect({ hostname, isOwned }).toEqual({ hostname: "127.0.0.1", isOwned: true });
@@ -32,7 +32,9 @@ describe.each(["container", "machine"] as const)("a broker from %s", (source) =>
     );
   });
 
-  test("keeps its address and its durable messages through stop, kill -9 and restart", async ({ skip }) => {
+  test("keeps its address and its durable messages through stop, kill -9 and restart (pitfalls 100, 101)", async ({
+    skip,
+  }) => {
     const broker = await running(skip);
     const { url, managementUrl } = broker;
     for (const interrupt of ["stop", "kill"] as const) {
@@ -86,7 +88,9 @@ describe.each(["container", "machine"] as const)("a broker from %s", (source) =>
 });
 
 describe("the container", () => {
-  test("refuses transient queues that are not exclusive, as upstream's 4.3 does (pitfall 19)", async ({ skip }) => {
+  test("refuses transient queues that are not exclusive, as upstream's 4.3 does (pitfalls 19, 97)", async ({
+    skip,
+  }) => {
     await using broker = await have("container", skip);
     await using vhost = await createVirtualHost(broker);
     const declaring = vhost.management.declareQueue(vhost.name, "transient", { durable: false });

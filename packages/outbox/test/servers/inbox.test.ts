@@ -50,7 +50,7 @@ describe.each(databases)("the inbox on %s", (_name, test) => {
 
 describe("the inbox, with two transactions at once", () => {
   const test = onPostgres;
-  test("of two transactions at once with one message, the second waits and has no effect", async ({
+  test("of two transactions at once with one message, the second waits and has no effect (pitfall 58)", async ({
     location,
     cleanup,
   }) => {

@@ -105,7 +105,7 @@ test("while the service starts it is alive, not ready, and asks all others to co
   expect(await other.json()).toMatchObject({ code: "starting", retryable: true, status: 503 });
 });
 
-test("a service is ready, and says so once, when its parts are; and not ready when they are not", async () => {
+test("a service is ready, and says so once, when its parts are; and not ready when they are not (pitfall 106)", async () => {
   await using service = await started("late", { waitForReady: false });
   await expect.poll(() => urlOf(service)).toBeDefined();
   const readiness = async () => (await fetch(`${urlOf(service)}/readyz`)).json();

@@ -5,13 +5,16 @@ import { describe, expect, test } from "vitest";
 import { said, started, urlOf } from "./started.ts";
 
 describe("a service that is told to stop", () => {
-  test.for(["SIGTERM", "SIGINT", "SIGHUP"] as const)("by %s stops in good order and exits 0", async (signal) => {
-    await using service = await started("owning");
-    expect(await service.stop({ signal })).toMatchObject({ code: 0, signal: null });
-    expect(said(service).slice(-4)).toEqual(["stopping", "closed last", "closed first", "stopped"]);
-  });
+  test.for(["SIGTERM", "SIGINT", "SIGHUP"] as const)(
+    "by %s stops in good order and exits 0 (pitfall 102)",
+    async (signal) => {
+      await using service = await started("owning");
+      expect(await service.stop({ signal })).toMatchObject({ code: 0, signal: null });
+      expect(said(service).slice(-4)).toEqual(["stopping", "closed last", "closed first", "stopped"]);
+    },
+  );
 
-  test("twice, 10 ms apart, closes everything once and exits 0", async () => {
+  test("twice, 10 ms apart, closes everything once and exits 0 (pitfall 103)", async () => {
     await using service = await started("owning", { env: { SLOWLY: "300" } });
     service.signal("SIGTERM");
     await sleep(10);

@@ -259,7 +259,7 @@ describe("the process", () => {
     expect(await stopped).toMatchObject({ code: 0, signal: null });
   });
 
-  test("has no other faults than it says: a wrong broker URL ends it with one clear message and no password", async ({
+  test("has no other faults than it says: a wrong broker URL ends it with one clear message and no password (pitfall 110)", async ({
     startService,
   }) => {
     await expect(

@@ -35,7 +35,7 @@ test("POST, 201, GET on the embedded database as well", async ({ startService })
   expect(await found.json()).toEqual(await created.json());
 });
 
-test("twenty repeats of one key at once get one patient; another body under that key is 422", async ({
+test("twenty repeats of one key at once get one patient; another body under that key is 422 (pitfall 75)", async ({
   database,
   startService,
   notified,
@@ -74,7 +74,7 @@ test("a frozen registry is 504; the repeat under the same key, when it goes on, 
   await expect.poll(() => notified).toEqual([patient.patientId, marker.patientId]);
 });
 
-test("a 504 of a request that was executed all the same: the repeat gets that patient, not a second one", async ({
+test("a 504 of a request that was executed all the same: the repeat gets that patient, not a second one (pitfall 65)", async ({
   database,
   startService,
   notified,

@@ -50,7 +50,7 @@ describe.for([
     }
   });
 
-  test("does it once under an idempotency key: each repeat gets the first one's answer", async ({
+  test("does it once under an idempotency key: each repeat gets the first one's answer (pitfall 75)", async ({
     vhost,
     stored,
     startRegistry,

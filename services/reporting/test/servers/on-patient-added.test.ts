@@ -114,7 +114,7 @@ describe.each([
     await expect.poll(() => counted(after)).toBe(4);
   });
 
-  test("killed between its commit and the acknowledgement, it counts the patient once", async ({
+  test("killed between its commit and the acknowledgement, it counts the patient once (pitfall 59)", async ({
     vhost,
     storage,
     cleanup,
@@ -135,7 +135,7 @@ describe.each([
       ]);
   });
 
-  test("no log line, at the finest level, tells of a person", async ({ vhost, storage, cleanup }) => {
+  test("no log line, at the finest level, tells of a person (pitfall 116)", async ({ vhost, storage, cleanup }) => {
     const registry = cleanup(await connectRegistry(vhost.url));
     const reporting = cleanup(await startReporting({ ...storage, AMQP_URL: vhost.url, LOG_LEVEL: "trace" }));
     const person = newPatient({ given: "Zaphod", surname: "Beeblebrox", birthDate: "1971-03-11" });

@@ -104,7 +104,7 @@ describe.each([
     await expect.poll(() => patientsBooked(after)).toEqual([first, ...three].map(({ patientId }) => patientId));
   });
 
-  test("killed between its commit and the acknowledgement, it books the patient once", async ({
+  test("killed between its commit and the acknowledgement, it books the patient once (pitfall 59)", async ({
     vhost,
     storage,
     cleanup,
@@ -124,7 +124,7 @@ describe.each([
     expect(next.lines.filter(({ json }) => json?.["msg"] === "already booked, nothing to do")).toHaveLength(1);
   });
 
-  test("no log line, at the finest level, tells of a person", async ({ vhost, storage, cleanup }) => {
+  test("no log line, at the finest level, tells of a person (pitfall 116)", async ({ vhost, storage, cleanup }) => {
     const registry = cleanup(await connectRegistry(vhost.url));
     const scheduling = cleanup(await startScheduling({ ...storage, AMQP_URL: vhost.url, LOG_LEVEL: "trace" }));
     const person = { ...newPatient("Zaphod"), surname: "Beeblebrox", birthDate: "1971-03-11" };

@@ -37,7 +37,7 @@ test("two replicas book 200 patients: nobody twice, no slot twice, none left fre
   for (const replica of [one, other]) expect(booked(replica)).toBeGreaterThan(20);
 });
 
-test("two replicas that get one patient at the same time, without a message id, book once", async ({
+test("two replicas that get one patient at the same time, without a message id, book once (pitfall 58)", async ({
   vhost,
   storage,
   cleanup,

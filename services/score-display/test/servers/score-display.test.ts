@@ -91,7 +91,7 @@ test("names from the wire bring no escape codes or line breaks into the output",
   expect(await scores(service)).toEqual([evil]);
 });
 
-test("while the broker is away it serves what it has, not ready; back by itself, it shows the next update", async ({
+test("while the broker is away it serves what it has, not ready; back by itself, it shows the next update (pitfalls 79, 106)", async ({
   ownBroker,
   cleanup,
 }) => {
@@ -117,7 +117,7 @@ test("while the broker is away it serves what it has, not ready; back by itself,
     .toEqual([update({ event: "after" })]);
 });
 
-test("it waits for a broker that is not there, and stops in good order while it waits", async ({
+test("it waits for a broker that is not there, and stops in good order while it waits (pitfall 98)", async ({
   ownBroker,
   cleanup,
 }) => {

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { Scoreboard } from "../../src/scoreboard.ts";
 import { update } from "./update.ts";
 
-test("the board has the newest update of each match, that of the last arrival first", () => {
+test("the board has the newest update of each match, that of the last arrival first (pitfall 79)", () => {
   const scoreboard = new Scoreboard();
   scoreboard.show(update({ match: "A", event: "Kick-off" }));
   scoreboard.show(update({ match: "B", event: "Kick-off" }));
