@@ -55,7 +55,7 @@ function said(demo: ServiceProcess): string {
 
 describe("npm run demo", () => {
   test(
-    "-- --once --report FILE plays every step, writes what was observed, and leaves nothing behind (pitfall 116)",
+    "-- --once --report FILE plays every step, writes what was observed, and leaves nothing behind",
     { timeout: 300_000 },
     async ({ broker, cleanup }) => {
       const folder = await privateTmp();
