@@ -5,6 +5,7 @@
  */
 import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { pageFaults } from "./pages.ts";
 import { pitfallFaults } from "./pitfalls.ts";
 
 const isWriting = process.argv.includes("--write");
@@ -19,7 +20,7 @@ const faults = documents.flatMap((document) => {
     ...deadLinks(document, current),
   ];
 });
-faults.push(...pitfallFaults());
+faults.push(...pitfallFaults(), ...pageFaults());
 faults.forEach((fault) => console.log(fault));
 process.exitCode = faults.length === 0 ? 0 : 1;
 
