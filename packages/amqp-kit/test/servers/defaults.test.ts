@@ -2,7 +2,8 @@ import { amqpMethods, startProxy } from "@amqp-idioms/local-servers";
 import { test } from "@amqp-idioms/local-servers/vitest";
 import { expect } from "vitest";
 import { connect } from "../../src/index.ts";
-import { orderPlaced, system } from "../contracts.ts";
+import { orderPlaced, prices, system } from "../contracts.ts";
+import { countDrops } from "../recording.ts";
 import { Shop } from "../shop.ts";
 
 /** The design's defaults that are not a bound of one idiom: each at its bound. */
@@ -78,6 +79,42 @@ test("a subscriber takes one message at a time, a responder ten, a listener all 
   expect(await prefetches()).toMatchObject({ "order.placed.billing": 1, "order.placed.shipping": 1, quote: 10 });
   const others = Object.entries(await prefetches()).filter(([queue]) => queue.startsWith("amq.gen-"));
   expect(others.map(([, prefetch]) => prefetch)).toEqual([0, 0]);
+});
+
+test("a listener keeps 1,000 updates for a slow handler; of one more the oldest is dropped", async ({
+  vhost,
+  cleanup,
+}) => {
+  const market = cleanup(await connect(vhost.url, { system, service: "market" }));
+  const board = cleanup(await connect(vhost.url, { system, service: "board" }));
+  const drops = cleanup(countDrops("prices"));
+  const gate = Promise.withResolvers<void>();
+  const heard: number[] = [];
+  await board.listen(prices, async ({ cents }) => {
+    heard.push(cents);
+    await gate.promise;
+  });
+  const tell = (cents: number): Promise<void> => market.broadcast(prices, { article: "lamp", cents });
+  await tell(0);
+  await expect.poll(() => heard).toEqual([0]);
+  for (let cents = 1; cents <= 1_001; cents++) await tell(cents);
+  await expect.poll(() => drops.byReason()).toEqual({ "buffer-full": 1 });
+  gate.resolve();
+  await expect.poll(() => heard.at(-1)).toBe(1_001);
+  expect(heard.slice(0, 3)).toEqual([0, 2, 3]);
+  expect(heard).toHaveLength(1_001);
+});
+
+test("close takes 5 s at most, also on a link that is dead", async ({ vhost, cleanup }) => {
+  const proxy = cleanup(await startProxy(vhost.url));
+  const till = await connect(proxy.url, { system, service: "till" });
+  proxy.freeze();
+  const notifying = till.notify(orderPlaced, { orderId: "1", article: "lamp", pieces: 1 }, { messageId: "lost" });
+  notifying.catch(() => undefined);
+  const since = performance.now();
+  expect(await till.close()).toEqual(["lost"]);
+  expect(performance.now() - since).toBeGreaterThan(4_000);
+  expect(performance.now() - since).toBeLessThan(6_000);
 });
 
 test("the heartbeat is what the broker offers, or what the URL asks for (pitfall 10)", async ({ vhost, cleanup }) => {

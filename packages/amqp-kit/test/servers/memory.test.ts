@@ -70,8 +70,6 @@ describe("hundreds of calls at a time of each idiom, as fast as they go", () => 
       const atEnd = during.at(-1);
       await expect.poll(() => since(atEnd), { timeout: 60_000 }).toBeGreaterThan(100);
       expect(running.isRunning).toBe(true);
-      const peak = (figures: Figures[], of: "usedBytes" | "rss"): number =>
-        Math.round(Math.max(...figures.map((one) => one[of])) / mebibyte);
       console.log(
         `${name} for ${eachMs} ms: before ${peak(before, "usedBytes")} MiB used, ${peak(before, "rss")} resident; ` +
           `then at most ${peak(during, "usedBytes")} and ${peak(during, "rss")}`,
@@ -80,3 +78,8 @@ describe("hundreds of calls at a time of each idiom, as fast as they go", () => 
     });
   }
 });
+
+/** In MiB. */
+function peak(figures: Figures[], of: "usedBytes" | "rss"): number {
+  return Math.round(Math.max(...figures.map((one) => one[of])) / mebibyte);
+}

@@ -29,6 +29,15 @@ function received(body: string | Buffer, properties: Record<string, unknown> = {
   } as Message;
 }
 
+function bodyOf(bytes: number): Buffer {
+  return Buffer.from(`"${"x".repeat(bytes - 2)}"`);
+}
+
+/** A table's length, a name of four letters with its length, a text's type and length, and the text. */
+function headersOf(bytes: number): Record<string, unknown> {
+  return { headers: { text: "x".repeat(bytes - 15) } };
+}
+
 function read(body: string | Buffer, properties: Record<string, unknown> = {}, decoders: Decoders = {}): unknown {
   return decode("order", Order, decoders, received(body, properties));
 }
@@ -186,6 +195,15 @@ describe("a message that arrives", () => {
     ["no object at all", "null", {}, "expected object"],
   ] as const)("is refused for %s", ([, body, properties, rule]) => {
     expect(refused(() => read(body, properties))).toContain(rule);
+  });
+
+  test("takes up to 1 MiB of body and 32 KiB of headers; one byte more of either is refused", () => {
+    expect(decode("text", z.string(), {}, received(bodyOf(maxBodyBytes)))).toHaveLength(maxBodyBytes - 2);
+    expect(() => decode("text", z.string(), {}, received(bodyOf(maxBodyBytes + 1)))).toThrow("the limit is 1048576");
+    expect(decode("text", z.string(), {}, received('""', headersOf(maxHeaderBytes)))).toBe("");
+    expect(() => decode("text", z.string(), {}, received('""', headersOf(maxHeaderBytes + 1)))).toThrow(
+      "takes 32769 bytes",
+    );
   });
 
   test("over the limit is refused unparsed: JSON and schema never see it", () => {
