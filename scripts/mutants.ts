@@ -21,7 +21,7 @@ interface Mutant {
 
 const kit = resolve("packages/amqp-kit");
 /** Whatever else goes wrong: a measure that is missing may leave something waiting for ever. */
-const patienceMs = 10 * 60_000;
+const patienceMs = 5 * 60_000;
 
 const mutants: Mutant[] = [
   {
@@ -201,12 +201,19 @@ const runs = [...changed, ...unchanged];
 
 let passed = 0;
 let failed = 0;
+const finished = new Set<string>();
 const tooLate = setTimeout(() => {
-  console.log(`It did not come to its end.\n${passed} passed, ${failed + 1} failed`);
+  const missing = runs.filter(({ name }) => !finished.has(name)).map(({ name }) => name);
+  console.log(`FAILED  did not come to an end: ${missing.join("; ")}\n${passed} passed, ${failed + 1} failed`);
   process.exit(1);
 }, patienceMs);
 const vitest = await createVitest(
-  { config: false, watch: false, fsModuleCache: false, reporters: [{ onTestCaseResult: onResult }] },
+  {
+    config: false,
+    watch: false,
+    fsModuleCache: false,
+    reporters: [{ onTestCaseResult: onResult, onTestModuleEnd: ({ project }) => void finished.add(project.name) }],
+  },
   {
     test: {
       projects: runs.map(({ name, mutant }) => ({
