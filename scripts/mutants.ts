@@ -59,7 +59,7 @@ const mutants: Mutant[] = [
   {
     without: "a listener for a channel's errors (pitfall 7)",
     file: "connection.ts",
-    find: `raw.on("error", (error) => (reason = error));`,
+    find: `raw.on("error", (error) => (this.#reason = error));`,
     replace: "",
     fails: {
       in: "broadcast.test.ts",
