@@ -1,10 +1,10 @@
 /**
- * What the documents show and point to is there: code under `<!-- file: PATH -->` is that file, links lead somewhere, and the tests that
- * docs/pitfalls.md names are those that name its pitfalls.
+ * What the documents show and point to is there: code under `<!-- file: PATH -->` is that file, links lead somewhere, services are named
+ * as their folders, and the tests that docs/pitfalls.md names are those that name its pitfalls.
  * `npm run check` compares; `npm run docs` copies the code into the documents.
  */
 import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { pageFaults } from "./pages.ts";
 import { pitfallFaults } from "./pitfalls.ts";
 
@@ -20,9 +20,25 @@ const faults = documents.flatMap((document) => {
     ...deadLinks(document, current),
   ];
 });
-faults.push(...pitfallFaults(), ...pageFaults());
+faults.push(...pitfallFaults(), ...pageFaults(), ...misnamedServices());
 faults.forEach((fault) => console.log(fault));
 process.exitCode = faults.length === 0 ? 0 : 1;
+
+/** One that was copied and keeps the old name would take the other's messages, database and queue. */
+function misnamedServices(): string[] {
+  const readme = readFileSync("README.md", "utf8");
+  return globSync("services/*/package.json").flatMap((file) => {
+    const folder = dirname(file);
+    const name = basename(folder);
+    const isNamed = readFileSync(`${folder}/src/main.ts`, "utf8").includes(`const name = "${name}";`);
+    const manifest: { name: string } = JSON.parse(readFileSync(file, "utf8"));
+    return [
+      ...(isNamed ? [] : [`${folder}/src/main.ts: has no const name = "${name}", the name that its folder has`]),
+      ...(manifest.name === `@amqp-idioms/${name}` ? [] : [`${file}: is not named @amqp-idioms/${name}`]),
+      ...(readme.includes(`(${folder}/README.md)`) ? [] : [`README.md: does not tell of ${folder}`]),
+    ];
+  });
+}
 
 function withCode(text: string): string {
   return text.replaceAll(/^<!-- file: (.+) -->\n```(\w+)\n[^]*?^```$/gm, (_, file: string, language: string) => {

@@ -338,6 +338,14 @@ const violations: Violation[] = [
     plant: { "packages/contracts/src/patient-added.ts": appends("// planted") },
   },
   {
+    what: "a service that was copied and keeps the other's name",
+    fails: "documents",
+    because: /services\/reporting\/src\/main\.ts: has no const name = "reporting"/,
+    plant: {
+      "services/reporting/src/main.ts": (text) => (text ?? "").replace('name = "reporting"', 'name = "scheduling"'),
+    },
+  },
+  {
     what: "a link that leads nowhere",
     fails: "documents",
     because: /README\.md: links to planted\.md, which is not there/,

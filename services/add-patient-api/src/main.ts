@@ -5,11 +5,11 @@ import { patientsApi } from "./http.ts";
 import { documentRoutes } from "./open-api.ts";
 import { tryItPage } from "./page.ts";
 
-await runService({ name: "add-patient-api", port: 3000, settings: {} }, async (service) => {
+const name = "add-patient-api";
+
+await runService({ name, port: 3000, settings: {} }, async (service) => {
   const { settings, logger, signal, http, closeTimeoutMs } = service;
-  const amqp = service.own(
-    await connect(settings.amqpUrls, { system, service: "add-patient-api", logger, signal, closeTimeoutMs }),
-  );
+  const amqp = service.own(await connect(settings.amqpUrls, { system, service: name, logger, signal, closeTimeoutMs }));
   await documentRoutes(http);
   await http.register(tryItPage);
   await http.register(patientsApi(amqp));

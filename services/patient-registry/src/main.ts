@@ -7,28 +7,25 @@ import { onAddPatient } from "./on-add-patient.ts";
 import { onGetPatient } from "./on-get-patient.ts";
 import type { RegistryTables } from "./patient-store.ts";
 
-await runService(
-  { name: "patient-registry", port: 3004, settings: { ...databaseSettings("patient-registry") } },
-  async (service) => {
-    const { settings, logger, signal, closeTimeoutMs } = service;
-    const migrations = new URL("../migrations/", import.meta.url);
-    const database = service.own(
-      await openDatabase<RegistryTables>(settings.database, { schema: service.name, migrations, logger, signal }),
-    );
-    service.own(forgetExpiredKeys(database, logger));
+const name = "patient-registry";
 
-    const amqp = service.own(
-      await connect(settings.amqpUrls, { system, service: "patient-registry", logger, signal, closeTimeoutMs }),
-    );
-    service.own(
-      startRelay(database, {
-        send: ({ messageId, message, signal }) =>
-          amqp.notify(patientAdded, PatientAdded.parse(message), { messageId, signal }),
-        logger,
-      }),
-    );
-    await amqp.respond(addPatient, onAddPatient(database));
-    await amqp.respond(getPatient, onGetPatient(database));
-    return { isReady: async () => amqp.isReady && (await database.isReachable()) };
-  },
-);
+await runService({ name, port: 3004, settings: { ...databaseSettings(name) } }, async (service) => {
+  const { settings, logger, signal, closeTimeoutMs } = service;
+  const migrations = new URL("../migrations/", import.meta.url);
+  const database = service.own(
+    await openDatabase<RegistryTables>(settings.database, { schema: name, migrations, logger, signal }),
+  );
+  service.own(forgetExpiredKeys(database, logger));
+
+  const amqp = service.own(await connect(settings.amqpUrls, { system, service: name, logger, signal, closeTimeoutMs }));
+  service.own(
+    startRelay(database, {
+      send: ({ messageId, message, signal }) =>
+        amqp.notify(patientAdded, PatientAdded.parse(message), { messageId, signal }),
+      logger,
+    }),
+  );
+  await amqp.respond(addPatient, onAddPatient(database));
+  await amqp.respond(getPatient, onGetPatient(database));
+  return { isReady: async () => amqp.isReady && (await database.isReachable()) };
+});

@@ -7,19 +7,20 @@ import { reportsApi } from "./http.ts";
 import { onPatientAdded } from "./on-patient-added.ts";
 import type { ReportingTables } from "./registration-store.ts";
 
-const settings = { ...databaseSettings("reporting"), ...timeZoneSetting };
+const name = "reporting";
+const settings = { ...databaseSettings(name), ...timeZoneSetting };
 
-await runService({ name: "reporting", port: 3003, settings }, async (service) => {
+await runService({ name, port: 3003, settings }, async (service) => {
   const { settings, logger, signal, http, own, closeTimeoutMs } = service;
 
   const migrations = new URL("../migrations/", import.meta.url);
   const database = own(
-    await openDatabase<ReportingTables>(settings.database, { schema: service.name, migrations, logger, signal }),
+    await openDatabase<ReportingTables>(settings.database, { schema: name, migrations, logger, signal }),
   );
 
   const { version } = packageJson;
   const amqp = own(
-    await connect(settings.amqpUrls, { system, service: "reporting", version, logger, signal, closeTimeoutMs }),
+    await connect(settings.amqpUrls, { system, service: name, version, logger, signal, closeTimeoutMs }),
   );
   await amqp.subscribe(patientAdded, onPatientAdded(database, settings.timeZone, logger), {
     isAvailable: () => database.isReachable(),

@@ -18,7 +18,9 @@ export function onPatientAdded(
 ): (patient: PatientAdded, delivery: Delivery) => Promise<void> {
   return async (patient, { messageId }) => {
     const isNew = await database.transaction(async (tx) => {
-      if (messageId !== undefined && !(await addToInbox(tx, { source: patientAdded.name, messageId }))) return false;
+      // An id that a sender has used for another patient, too, takes nothing from this one
+      const source = `${patientAdded.name} ${patient.patientId}`;
+      if (messageId !== undefined && !(await addToInbox(tx, { source, messageId }))) return false;
       return await insertOnce(tx, registrationOf(patient, timeZone));
     });
     logger.info({ messageId }, isNew ? "registration counted" : "already counted, nothing to do");

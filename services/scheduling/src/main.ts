@@ -7,19 +7,20 @@ import type { SchedulingTables } from "./appointment-store.ts";
 import { appointmentsApi } from "./http.ts";
 import { onPatientAdded } from "./on-patient-added.ts";
 
-const settings = { ...databaseSettings("scheduling"), ...timeZoneSetting };
+const name = "scheduling";
+const settings = { ...databaseSettings(name), ...timeZoneSetting };
 
-await runService({ name: "scheduling", port: 3002, settings }, async (service) => {
+await runService({ name, port: 3002, settings }, async (service) => {
   const { settings, logger, signal, http, own, closeTimeoutMs } = service;
 
   const migrations = new URL("../migrations/", import.meta.url);
   const database = own(
-    await openDatabase<SchedulingTables>(settings.database, { schema: service.name, migrations, logger, signal }),
+    await openDatabase<SchedulingTables>(settings.database, { schema: name, migrations, logger, signal }),
   );
 
   const { version } = packageJson;
   const amqp = own(
-    await connect(settings.amqpUrls, { system, service: "scheduling", version, logger, signal, closeTimeoutMs }),
+    await connect(settings.amqpUrls, { system, service: name, version, logger, signal, closeTimeoutMs }),
   );
   await amqp.subscribe(patientAdded, onPatientAdded(database, settings.timeZone, logger), {
     isAvailable: () => database.isReachable(),

@@ -3,7 +3,7 @@ import type { PatientAdded } from "@amqp-idioms/contracts";
 import { addToInbox } from "@amqp-idioms/outbox";
 import type { Database } from "@amqp-idioms/outbox";
 import type { Delivery, Logger } from "amqp-kit";
-import type { Kysely } from "kysely";
+import type { Transaction } from "kysely";
 import { bookedUntil, hasAppointment, insertUnlessTaken } from "./appointment-store.ts";
 import type { SchedulingTables } from "./appointment-store.ts";
 import { nextFreeSlot } from "./appointments.ts";
@@ -19,7 +19,9 @@ export function onPatientAdded(
 ): (patient: PatientAdded, delivery: Delivery) => Promise<void> {
   return async ({ patientId }, { messageId }) => {
     const isBooked = await database.transaction(async (tx) => {
-      if (messageId !== undefined && !(await addToInbox(tx, { source: patientAdded.name, messageId }))) return false;
+      // An id that a sender has used for another patient, too, takes nothing from this one
+      const source = `${patientAdded.name} ${patientId}`;
+      if (messageId !== undefined && !(await addToInbox(tx, { source, messageId }))) return false;
       return await book(tx, patientId, timeZone);
     });
     logger.info({ messageId }, isBooked ? "appointment booked" : "already booked, nothing to do");
@@ -30,7 +32,7 @@ export function onPatientAdded(
  * Whoever else is booking decides by committing first: `insertUnlessTaken` waits for them, and then the next slot is
  * looked for again. Nobody tries a later slot before the one ahead of it is taken, so none is left out.
  */
-async function book(tx: Kysely<SchedulingTables>, patientId: string, timeZone: string): Promise<boolean> {
+async function book(tx: Transaction<SchedulingTables>, patientId: string, timeZone: string): Promise<boolean> {
   while (!(await hasAppointment(tx, patientId))) {
     const slot = nextFreeSlot({ now: new Date(), bookedUntil: await bookedUntil(tx), timeZone });
     if (await insertUnlessTaken(tx, { patientId, ...slot })) return true;

@@ -7,19 +7,19 @@ import { Scoreboard } from "./scoreboard.ts";
 import { Terminal } from "./terminal.ts";
 import { lineOf } from "./text.ts";
 
+const name = "score-display";
+
 const scoreboard = new Scoreboard();
 const canDraw = process.stdout.isTTY && process.env["TERM"] !== "dumb";
 const terminal = canDraw ? new Terminal(process.stdout, () => scoreboard.newest()) : undefined;
 
 await runService(
-  { name: "score-display", port: 3001, settings: {}, terminal },
+  { name, port: 3001, settings: {}, terminal },
   async ({ settings, logger, signal, http, own, closeTimeoutMs }) => {
     terminal?.open();
     scoreboard.onUpdate(({ update }) => (terminal ? terminal.redraw() : process.stdout.write(`${lineOf(update)}\n`)));
     await http.register(scoresApi(scoreboard, new EventStream(scoreboard)));
-    const amqp = own(
-      await connect(settings.amqpUrls, { system, service: "score-display", logger, signal, closeTimeoutMs }),
-    );
+    const amqp = own(await connect(settings.amqpUrls, { system, service: name, logger, signal, closeTimeoutMs }));
     await amqp.listen(scoreUpdates, (update) => scoreboard.show(update));
     return { isReady: () => amqp.isReady };
   },

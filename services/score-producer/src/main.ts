@@ -6,19 +6,16 @@ import { InputError } from "./arguments.ts";
 import { sendAll } from "./send-all.ts";
 import { updatesFor } from "./updates.ts";
 
+const name = "score-producer";
+
 const updates = await updatesFor(process.argv.slice(2)).catch((error: unknown) => {
   if (!(error instanceof InputError)) throw error;
   console.error(error.message);
   process.exit(1);
 });
 
-await runService(
-  { name: "score-producer", port: 3005, settings: {} },
-  async ({ settings, logger, signal, own, closeTimeoutMs }) => {
-    const amqp = own(
-      await connect(settings.amqpUrls, { system, service: "score-producer", logger, signal, closeTimeoutMs }),
-    );
-    const send = (update: ScoreUpdate): Promise<void> => amqp.broadcast(scoreUpdates, update);
-    return { isReady: () => amqp.isReady, finished: sendAll(updates, { send, logger, signal }) };
-  },
-);
+await runService({ name, port: 3005, settings: {} }, async ({ settings, logger, signal, own, closeTimeoutMs }) => {
+  const amqp = own(await connect(settings.amqpUrls, { system, service: name, logger, signal, closeTimeoutMs }));
+  const send = (update: ScoreUpdate): Promise<void> => amqp.broadcast(scoreUpdates, update);
+  return { isReady: () => amqp.isReady, finished: sendAll(updates, { send, logger, signal }) };
+});

@@ -52,6 +52,18 @@ describe.each([
     expect((await report(reporting, "from=2021-05-31&to=2021-05-31")).days).toEqual([{ date: "2021-05-31", count: 1 }]);
   });
 
+  test("two patients under one message id, from a sender that counts anew, are both counted", async ({
+    vhost,
+    storage,
+    cleanup,
+  }) => {
+    const registry = cleanup(await connectRegistry(vhost.url));
+    const reporting = cleanup(await startReporting({ ...storage, AMQP_URL: vhost.url }));
+    for (const patient of [newPatient(), newPatient()])
+      await registry.notify(patientAdded, patient, { messageId: "1" });
+    await expect.poll(() => counted(reporting)).toBe(2);
+  });
+
   test("the numbers stay the same when messages are doubled or all of them are sent again", async ({
     vhost,
     storage,

@@ -65,6 +65,18 @@ describe.each([
       .toEqual([sameId, newId, noId, marker].map(({ patientId }) => patientId));
   });
 
+  test("two patients under one message id, from a sender that counts anew, are both booked", async ({
+    vhost,
+    storage,
+    cleanup,
+  }) => {
+    const registry = cleanup(await connectRegistry(vhost.url));
+    const scheduling = cleanup(await startScheduling({ ...storage, AMQP_URL: vhost.url }));
+    const patients = [newPatient(), newPatient()];
+    for (const patient of patients) await registry.notify(patientAdded, patient, { messageId: "1" });
+    await expect.poll(() => patientsBooked(scheduling)).toEqual(patients.map(({ patientId }) => patientId));
+  });
+
   test("a malformed notification is set aside with its reason, and the next one handled", async ({
     vhost,
     storage,
