@@ -139,10 +139,13 @@ export class Management {
   /** As an operator does: every client of the virtual host gets 320 CONNECTION_FORCED. @returns how many there were */
   async closeConnections(vhost: string, reason = "closed by the test"): Promise<number> {
     const connections = await this.connections(vhost);
-    await Promise.all(
-      connections.map(({ name }) => this.#send("DELETE", path("connections", name), undefined, { "X-Reason": reason })),
-    );
+    await Promise.all(connections.map(({ name }) => this.closeConnection(name, reason)));
     return connections.length;
+  }
+
+  /** @param name  as `connections` lists it */
+  async closeConnection(name: string, reason = "closed by the test"): Promise<void> {
+    await this.#send("DELETE", path("connections", name), undefined, { "X-Reason": reason });
   }
 
   async declareQueue(

@@ -11,6 +11,7 @@ import {
   unprivilegedAccount,
 } from "./private-process.ts";
 import type { ServerEngine } from "./server-engine.ts";
+import { mountSmallDisk, type SmallDisk } from "./small-disk.ts";
 
 /** @returns the folder of initdb and postgres, the newest if there are several, or undefined when it is not installed */
 export function findPostgres(): string | undefined {
@@ -25,11 +26,25 @@ function versionIn(path: string): number {
   return Number(/(\d+)\/bin/.exec(path)?.[1] ?? 0);
 }
 
-/** A cluster of its own of the PostgreSQL installed on this machine: own folder, under an unprivileged user, on 127.0.0.1 only. */
-export async function createPostgresCluster(programs: string, port: number, password: string): Promise<ServerEngine> {
+/**
+ * A cluster of its own of the PostgreSQL installed on this machine: own folder, under an unprivileged user, on 127.0.0.1 only.
+ * @param diskBytes  its data is on a disk of that size. @default the folder's own disk
+ */
+export async function createPostgresCluster(
+  programs: string,
+  port: number,
+  password: string,
+  diskBytes?: number,
+): Promise<ServerEngine & { disk: SmallDisk | undefined }> {
   const account = await unprivilegedAccount("postgres");
   const folder = await privateFolder("postgres", account);
+  let disk: Awaited<ReturnType<typeof mountSmallDisk>> | undefined;
+  const remove = async (): Promise<void> => {
+    await disk?.unmount();
+    await folder.remove();
+  };
   try {
+    if (diskBytes !== undefined) disk = await mountSmallDisk(folder.path, diskBytes, account);
     const passwordFile = join(folder.path, "password");
     await writeFile(passwordFile, password, { mode: 0o600 });
     if (account !== undefined) await chown(passwordFile, account.uid, account.gid);
@@ -40,21 +55,23 @@ export async function createPostgresCluster(programs: string, port: number, pass
       cwd: folder.path,
       env: { PATH: process.env["PATH"], LANG: "C" },
     });
-    return new ClusterEngine(programs, port, account, folder);
+    return new ClusterEngine(programs, port, account, { path: folder.path, remove }, disk);
   } catch (error) {
-    await folder.remove();
+    await remove();
     throw error;
   }
 }
 
 class ClusterEngine implements ServerEngine {
+  readonly disk: SmallDisk | undefined;
   #process: PrivateProcess | undefined;
   readonly #programs: string;
   readonly #port: number;
   readonly #account: Account;
   readonly #folder: PrivateFolder;
 
-  constructor(programs: string, port: number, account: Account, folder: PrivateFolder) {
+  constructor(programs: string, port: number, account: Account, folder: PrivateFolder, disk: SmallDisk | undefined) {
+    this.disk = disk;
     this.#programs = programs;
     this.#port = port;
     this.#account = account;
@@ -69,6 +86,8 @@ class ClusterEngine implements ServerEngine {
       max_connections: 200,
       // A killed server loses nothing by this, only a machine that loses its power
       fsync: "off",
+      // A small disk is full soon enough without old log
+      ...(this.disk !== undefined && { min_wal_size: "32MB", max_wal_size: "64MB" }),
     };
     const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
     this.#process = await PrivateProcess.start(

@@ -4,6 +4,7 @@ import { freePorts } from "./free-ports.ts";
 import { createPostgresCluster, findPostgres } from "./postgres-machine.ts";
 import { retryUntil } from "./retry-until.ts";
 import type { ServerEngine } from "./server-engine.ts";
+import { canMountDisks, type SmallDisk } from "./small-disk.ts";
 
 /** The one that `DATABASE_URL` names, a container, or the PostgreSQL installed on this machine as a private cluster. */
 export type PostgresSource = "named" | "container" | "machine";
@@ -17,6 +18,8 @@ export interface Postgres extends AsyncDisposable {
   readonly url: string;
   readonly source: PostgresSource;
   readonly isOwned: boolean;
+  /** What its data is on, when `diskBytes` was asked for and could be had */
+  readonly disk: SmallDisk | undefined;
   /** A new, empty database. */
   createDatabase(): Promise<Database>;
   start(): Promise<void>;
@@ -41,6 +44,8 @@ export interface StartPostgresOptions {
   log?: (line: string) => void;
   /** Where `DATABASE_URL` and `POSTGRES_FROM` are read. @default process.env */
   env?: NodeJS.ProcessEnv;
+  /** Puts a private cluster on a disk of its own of that size, where this machine lets us: Linux, as root. @default the usual disk */
+  diskBytes?: number;
 }
 
 /** Either a server or why there is none: tests that need one are then skipped with that reason. */
@@ -57,7 +62,7 @@ export async function startPostgres(options: StartPostgresOptions = {}): Promise
   const reasons: string[] = [];
   for (const source of sources) {
     try {
-      const result = await ways[source](env, log);
+      const result = await ways[source](env, log, options.diskBytes);
       if (typeof result !== "string") return { server: result, reason: undefined };
       reasons.push(result);
     } catch (error) {
@@ -84,7 +89,7 @@ function sourceFromEnvironment(env: NodeJS.ProcessEnv): PostgresSource | undefin
 /** Each returns the server, or the reason why there is none to be had this way. */
 const ways: Record<
   PostgresSource,
-  (env: NodeJS.ProcessEnv, log: (line: string) => void) => Promise<Postgres | string>
+  (env: NodeJS.ProcessEnv, log: (line: string) => void, diskBytes: number | undefined) => Promise<Postgres | string>
 > = {
   async named(env, log) {
     const url = env["DATABASE_URL"];
@@ -117,14 +122,15 @@ const ways: Record<
     });
     return OwnedPostgres.start(engine, `postgres://postgres:${password}@${engine.host}:${port}/postgres`, "container");
   },
-  async machine(_env, log) {
+  async machine(_env, log, diskBytes) {
     const programs = findPostgres();
     if (programs === undefined) return "PostgreSQL is not installed on this machine";
     log(`Starting a private PostgreSQL cluster on this machine (${programs})`);
     const [port = 0] = await freePorts(1);
     const password = randomBytes(12).toString("hex");
-    const engine = await createPostgresCluster(programs, port, password);
-    return OwnedPostgres.start(engine, `postgres://postgres:${password}@127.0.0.1:${port}/postgres`, "machine");
+    const engine = await createPostgresCluster(programs, port, password, canMountDisks() ? diskBytes : undefined);
+    const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`;
+    return OwnedPostgres.start(engine, url, "machine", engine.disk);
   },
 };
 
@@ -132,11 +138,17 @@ class OwnedPostgres implements Postgres {
   readonly url: string;
   readonly source: PostgresSource;
   readonly isOwned = true;
+  readonly disk: SmallDisk | undefined;
   readonly #engine: ServerEngine;
   #isClosed = false;
 
-  static async start(engine: ServerEngine, url: string, source: PostgresSource): Promise<OwnedPostgres> {
-    const server = new OwnedPostgres(engine, url, source);
+  static async start(
+    engine: ServerEngine,
+    url: string,
+    source: PostgresSource,
+    disk?: SmallDisk,
+  ): Promise<OwnedPostgres> {
+    const server = new OwnedPostgres(engine, url, source, disk);
     try {
       await server.start();
       return server;
@@ -146,7 +158,8 @@ class OwnedPostgres implements Postgres {
     }
   }
 
-  private constructor(engine: ServerEngine, url: string, source: PostgresSource) {
+  private constructor(engine: ServerEngine, url: string, source: PostgresSource, disk: SmallDisk | undefined) {
+    this.disk = disk;
     this.url = url;
     this.source = source;
     this.#engine = engine;
@@ -206,6 +219,7 @@ function namedPostgres(url: string, host: string): Postgres {
     url,
     source: "named",
     isOwned: false,
+    disk: undefined,
     createDatabase: () => createDatabase(url),
     start: refuse,
     stop: refuse,

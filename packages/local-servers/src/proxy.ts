@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type AmqpFrame, FrameReader } from "./amqp-frames.ts";
 
 export type Direction = "to-server" | "to-client";
@@ -38,6 +39,8 @@ export interface Proxy extends AsyncDisposable {
   accept(): void;
   /** Holds each chunk for so long, both ways. 0 ends that. */
   delay(ms: number): void;
+  /** Lets so many bytes pass in a second, each way of each link. Infinity ends that. */
+  throttle(bytesPerSecond: number): void;
   close(): Promise<void>;
 }
 
@@ -46,6 +49,12 @@ export interface Link {
   readonly id: number;
   readonly bytes: Readonly<Record<Direction, number>>;
   cut(how?: CutHow): void;
+  /** A cable that was cut: what it carries vanishes, and neither side learns of it but by its own means. */
+  lose(): void;
+  /** Ends one direction in order (FIN); the other goes on. */
+  halfClose(direction: Direction): void;
+  /** Writes these bytes between two chunks, so that what follows no longer parses. */
+  inject(bytes: Buffer, direction: Direction): void;
   freeze(direction?: Direction): void;
   thaw(): void;
   release(): void;
@@ -71,6 +80,9 @@ class TcpProxy implements Proxy {
   #isRefusing = false;
   #frozen = new Set<Direction>();
   #delayMs = 0;
+  #bytesPerSecond = Infinity;
+  /** Lost links have no client any more, or no server: until both are gone, they are to be closed */
+  readonly #unclosed = new Set<TcpLink>();
   #filter: FrameFilter | undefined;
   #cutNext: { bytes: number; direction: Direction } | undefined;
 
@@ -96,11 +108,15 @@ class TcpProxy implements Proxy {
       const link = new TcpLink(this.#accepted, client, upstream, isAmqp);
       link.filter = this.#filter;
       link.delayMs = this.#delayMs;
+      link.bytesPerSecond = this.#bytesPerSecond;
       link.cutAfter = this.#cutNext;
       this.#cutNext = undefined;
       this.#frozen.forEach((direction) => link.freeze(direction));
       this.#links.add(link);
+      this.#unclosed.add(link);
       client.on("close", () => this.#links.delete(link));
+      upstream.on("close", () => client.destroyed && this.#unclosed.delete(link));
+      client.on("close", () => upstream.destroyed && this.#unclosed.delete(link));
     });
   }
 
@@ -160,11 +176,18 @@ class TcpProxy implements Proxy {
     });
   }
 
+  throttle(bytesPerSecond: number): void {
+    this.#bytesPerSecond = bytesPerSecond;
+    this.#links.forEach((link) => {
+      link.bytesPerSecond = bytesPerSecond;
+    });
+  }
+
   async close(): Promise<void> {
     if (!this.#server.listening) return;
     const closed = once(this.#server, "close");
     this.#server.close();
-    this.cut();
+    this.#unclosed.forEach((link) => link.cut());
     await closed;
   }
 
@@ -176,18 +199,32 @@ class TcpProxy implements Proxy {
 const directions = ["to-server", "to-client"] as const satisfies readonly Direction[];
 const opposite = { "to-server": "to-client", "to-client": "to-server" } as const satisfies Record<Direction, Direction>;
 
+/** What is held back in one direction, in the order in which it came. */
+interface Lane {
+  /** When the last of it may pass, by `performance.now()` */
+  until: number;
+  held: number;
+  last: Promise<void>;
+}
+
 class TcpLink implements Link {
   readonly id: number;
   readonly bytes = { "to-server": 0, "to-client": 0 };
   filter: FrameFilter | undefined;
   delayMs = 0;
+  bytesPerSecond = Infinity;
   cutAfter: { bytes: number; direction: Direction } | undefined;
   readonly #sockets: Record<Direction, Socket>;
   /** What waits while a direction is frozen; null stands for the end of the stream */
   readonly #waiting: Record<Direction, (Buffer | null)[]> = { "to-server": [], "to-client": [] };
   readonly #frozen = new Set<Direction>();
   readonly #held: { direction: Direction; bytes: Buffer }[] = [];
+  readonly #lanes: Record<Direction, Lane> = {
+    "to-server": { until: 0, held: 0, last: Promise.resolve() },
+    "to-client": { until: 0, held: 0, last: Promise.resolve() },
+  };
   #isCut = false;
+  #isLost = false;
 
   constructor(id: number, client: Socket, upstream: Socket, isAmqp: boolean) {
     this.id = id;
@@ -206,26 +243,44 @@ class TcpLink implements Link {
           if (!this.#isCut) this.#judge(direction, bytes, frame);
         }
       })
-      .on("end", () => this.#later(() => this.#deliver(direction, null)))
+      .on("end", () => this.#later(direction, null))
       // The other side learns of a reset or refused connection in the same way
-      .on("error", () => this.cut());
+      .on("error", () => {
+        if (!this.#isLost) this.cut();
+      });
   }
 
   #judge(direction: Direction, bytes: Buffer, frame: AmqpFrame | undefined): void {
     const verdict = frame === undefined ? "pass" : (this.filter?.(frame, direction, this) ?? "pass");
     if (verdict === "hold") this.#held.push({ direction, bytes });
     if (verdict === "cut") this.cut();
-    if (verdict === "pass") this.#later(() => this.#deliver(direction, bytes));
-    if (typeof verdict === "object") this.#later(() => this.#deliver(direction, verdict));
+    if (verdict === "pass") this.#later(direction, bytes);
+    if (typeof verdict === "object") this.#later(direction, verdict);
   }
 
-  #later(action: () => void): void {
-    if (this.delayMs > 0) setTimeout(action, this.delayMs);
-    else action();
+  /** Never past what came before it, also when the delay has become shorter. */
+  #later(direction: Direction, bytes: Buffer | null): void {
+    const lane = this.#lanes[direction];
+    const now = performance.now();
+    const sendingMs = ((bytes?.length ?? 0) / this.bytesPerSecond) * 1000;
+    lane.until = Math.max(lane.until, now + this.delayMs) + sendingMs;
+    if (lane.held === 0 && lane.until <= now) return this.#deliver(direction, bytes);
+    const { until } = lane;
+    lane.held += 1;
+    lane.last = lane.last.then(async () => {
+      await sleep(Math.max(0, until - performance.now()), undefined, { ref: false });
+      lane.held -= 1;
+      this.#deliver(direction, bytes);
+    });
   }
 
   #deliver(direction: Direction, bytes: Buffer | null): void {
     if (this.#isCut) return;
+    if (this.#isLost) {
+      // Its own FIN is the last that one side says; the other side never hears it
+      if (bytes === null) this.#sockets[opposite[direction]].destroy();
+      return;
+    }
     if (this.#frozen.has(direction)) {
       this.#waiting[direction].push(bytes);
       return;
@@ -251,6 +306,19 @@ class TcpLink implements Link {
       if (how === "reset") socket.resetAndDestroy();
       else socket.destroySoon();
     }
+  }
+
+  lose(): void {
+    this.#isLost = true;
+    this.thaw();
+  }
+
+  halfClose(direction: Direction): void {
+    this.#later(direction, null);
+  }
+
+  inject(bytes: Buffer, direction: Direction): void {
+    this.#later(direction, bytes);
   }
 
   freeze(direction?: Direction): void {

@@ -39,6 +39,11 @@ export interface RabbitMq extends AsyncDisposable {
   clearMemoryAlarm(): Promise<void>;
   /** How long a delivery may stay unacknowledged on channels that are opened from now on, until it stops; up to RabbitMQ 4.2. */
   setConsumerTimeout(timeoutMs: number): Promise<void>;
+  /** Has the broker believe that its disk is full: the same consequence. */
+  raiseDiskAlarm(): Promise<void>;
+  clearDiskAlarm(): Promise<void>;
+  /** By rabbitmqctl, also a queue that is exclusive to its connection: those 4.x keeps from its management API. */
+  deleteQueue(vhost: string, queue: string): Promise<void>;
   /** Ends it at once and removes every trace; a named one stays as it is. */
   close(): Promise<void>;
 }
@@ -172,6 +177,7 @@ class OwnedRabbitMq implements RabbitMq {
   readonly #engine: ServerEngine;
   #isFrozen = false;
   #isMemoryShort = false;
+  #isDiskShort = false;
   #isClosed = false;
 
   static async start(owned: Owned): Promise<OwnedRabbitMq> {
@@ -256,6 +262,21 @@ class OwnedRabbitMq implements RabbitMq {
     await this.#engine.run("rabbitmqctl", ["eval", `${calls.join(", ")}.`]);
   }
 
+  async raiseDiskAlarm(): Promise<void> {
+    await this.#engine.run("rabbitmqctl", ["set_disk_free_limit", "1000000000000000"]);
+    this.#isDiskShort = true;
+  }
+
+  async clearDiskAlarm(): Promise<void> {
+    if (!this.#isDiskShort) return;
+    await this.#engine.run("rabbitmqctl", ["set_disk_free_limit", "50000000"]);
+    this.#isDiskShort = false;
+  }
+
+  async deleteQueue(vhost: string, queue: string): Promise<void> {
+    await this.#engine.run("rabbitmqctl", ["delete_queue", "--vhost", vhost, queue]);
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -307,6 +328,9 @@ async function useNamed(env: NodeJS.ProcessEnv, log: (line: string) => void): Pr
     raiseMemoryAlarm: refuse,
     setConsumerTimeout: refuse,
     clearMemoryAlarm: refuse,
+    raiseDiskAlarm: refuse,
+    clearDiskAlarm: refuse,
+    deleteQueue: refuse,
     close: async () => {},
     [Symbol.asyncDispose]: async () => {},
   };

@@ -1,4 +1,5 @@
 /** The process that `guard` starts: when its parent has ended, whatever the parent left behind goes. */
+import { spawnSync } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { Duty, WatchdogOrder } from "./watchdog.ts";
@@ -13,6 +14,10 @@ for await (const line of createInterface({ input: process.stdin })) {
 const left = [...duties.values()];
 for (const duty of left) {
   if ("pid" in duty) kill(duty.pid);
+}
+for (const duty of left) {
+  // Lazily: what is being killed may have files open there still
+  if ("mount" in duty) spawnSync("umount", ["--lazy", duty.mount]);
 }
 for (const duty of left) {
   if ("folder" in duty) await rm(duty.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });

@@ -5,6 +5,8 @@ export interface AmqpClient extends AsyncDisposable {
   publish(body: string): Promise<void>;
   /** Takes the oldest message. */
   get(): Promise<string | undefined>;
+  /** Consumes an exclusive queue of its own. `cancelled` resolves when the broker takes it away. */
+  listen(): Promise<{ queue: string; cancelled: Promise<string> }>;
   readonly isBlocked: boolean;
 }
 
@@ -33,6 +35,14 @@ export async function openClient(url: string): Promise<AmqpClient> {
     async get() {
       const message = await channel.get(queue, { noAck: true });
       return message === false ? undefined : message.content.toString();
+    },
+    async listen() {
+      const own = await channel.assertQueue("", { exclusive: true });
+      const { promise: cancelled, resolve } = Promise.withResolvers<string>();
+      await channel.consume(own.queue, (message) => {
+        if (message === null) resolve("cancelled");
+      });
+      return { queue: own.queue, cancelled };
     },
     async [Symbol.asyncDispose]() {
       await connection.close().catch(() => {});

@@ -43,6 +43,23 @@ describe.each(["container", "machine"] as const)("a PostgreSQL from %s", (source
   });
 });
 
+describe("a small disk", () => {
+  test("can be full, and then PostgreSQL writes nothing more until it is free again", async ({ skip }) => {
+    const { server: found, reason } = await startPostgres({ from: ["machine"], env: {}, diskBytes: 256 * 1024 * 1024 });
+    await using server = found ?? skip(reason);
+    const disk = server.disk ?? skip("needs root, to mount a disk");
+    const { url } = await server.createDatabase();
+    await query(url, "CREATE TABLE filled (text text)");
+    const fill = "INSERT INTO filled SELECT repeat('x', 1000) FROM generate_series(1, 20000)";
+    await disk.fill();
+    await expect(query(url, fill)).rejects.toThrow(/No space left|terminated|closed|ECONNRE/);
+    await disk.free();
+    await server.start();
+    await expect(query(url, "SELECT count(*)::int AS count FROM filled")).resolves.toEqual([{ count: 0 }]);
+    await query(url, fill);
+  });
+});
+
 describe("a named PostgreSQL", () => {
   test("is used, but not owned: it refuses to be stopped, and close leaves it alone", async ({ skip }) => {
     const { server: other, reason } = await startPostgres({ from: ["machine", "container"], env: {} });

@@ -136,6 +136,68 @@ describe("a proxy, whatever the protocol", () => {
     await expect.poll(talk.heard).toBe("one two three");
     expect(performance.now() - since).toBeGreaterThanOrEqual(190);
   });
+
+  test("lets nothing overtake what it delays, also when it delays no longer", async ({ cleanup }) => {
+    const proxy = cleanup(await startProxy(await echoServer(cleanup)));
+    const talk = await talkTo(proxy.port, cleanup);
+    await expect.poll(() => proxy.connections).toBe(1);
+    proxy.delay(200);
+    talk.socket.write("one ");
+    await expect.poll(() => proxy.links[0]?.bytes["to-server"]).toBe(4);
+    proxy.delay(0);
+    talk.socket.write("two");
+    await expect.poll(talk.heard).toBe("one two");
+  });
+
+  test("throttles to so many bytes a second, each way", async ({ cleanup }) => {
+    const proxy = cleanup(await startProxy(await echoServer(cleanup)));
+    const talk = await talkTo(proxy.port, cleanup);
+    await expect.poll(() => proxy.connections).toBe(1);
+    proxy.throttle(10_000);
+    const since = performance.now();
+    talk.socket.write("x".repeat(1_000));
+    await expect.poll(() => talk.heard().length).toBe(1_000);
+    expect(performance.now() - since).toBeGreaterThanOrEqual(190);
+  });
+
+  test("loses a link: neither side hears anything any more, and a new connection is whole", async ({ cleanup }) => {
+    const proxy = cleanup(await startProxy(await echoServer(cleanup)));
+    const lost = await talkTo(proxy.port, cleanup);
+    await expect.poll(() => proxy.connections).toBe(1);
+    proxy.links[0]?.lose();
+    lost.socket.write("hello");
+    const whole = await talkTo(proxy.port, cleanup);
+    whole.socket.write("hello");
+    await expect.poll(whole.heard).toBe("hello");
+    expect(lost.heard()).toBe("");
+    lost.socket.destroy();
+    await expect.poll(() => proxy.connections).toBe(1);
+  });
+
+  test("closes one direction of a link, and the other goes on", async ({ cleanup }) => {
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      socket
+        .on("end", () => socket.end("you have ended"))
+        .on("error", () => {})
+        .resume();
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    cleanup(() => server.close());
+    const proxy = cleanup(await startProxy(`tcp://127.0.0.1:${(server.address() as AddressInfo).port}`));
+    const talk = await talkTo(proxy.port, cleanup);
+    await expect.poll(() => proxy.connections).toBe(1);
+    proxy.links[0]?.halfClose("to-server");
+    await expect(talk.ended).resolves.toBe("end");
+    expect(talk.heard()).toBe("you have ended");
+  });
+
+  test("injects bytes of nobody's", async ({ cleanup }) => {
+    const proxy = cleanup(await startProxy(await echoServer(cleanup)));
+    const talk = await talkTo(proxy.port, cleanup);
+    await expect.poll(() => proxy.connections).toBe(1);
+    proxy.links[0]?.inject(Buffer.from("garbage"), "to-client");
+    await expect.poll(talk.heard).toBe("garbage");
+  });
 });
 
 describe("a proxy before a broker", () => {

@@ -65,16 +65,28 @@ describe.each(["container", "machine"] as const)("a broker from %s", (source) =>
     await expect(client.get()).resolves.toBe("while frozen");
   });
 
-  test("blocks publishers by its memory alarm until that is cleared", async ({ skip }) => {
+  test.for([
+    ["memory", (broker: RabbitMq) => broker.raiseMemoryAlarm(), (broker: RabbitMq) => broker.clearMemoryAlarm()],
+    ["disk", (broker: RabbitMq) => broker.raiseDiskAlarm(), (broker: RabbitMq) => broker.clearDiskAlarm()],
+  ] as const)("blocks publishers by its %s alarm until that is cleared", async ([, raise, clear], { skip }) => {
     const broker = await running(skip);
     await using client = await openClient(broker.url);
-    await broker.raiseMemoryAlarm();
+    await raise(broker);
     const publishing = client.publish("while blocked");
     await expect.poll(() => client.isBlocked).toBe(true);
-    await broker.clearMemoryAlarm();
+    await clear(broker);
     await publishing;
     await expect.poll(() => client.isBlocked).toBe(false);
     await expect(client.get()).resolves.toBe("while blocked");
+  });
+
+  test("deletes a queue that is exclusive to a connection, which learns of it", async ({ skip }) => {
+    const broker = await running(skip);
+    await using vhost = await createVirtualHost(broker);
+    await using client = await openClient(vhost.url);
+    const { queue, cancelled } = await client.listen();
+    await broker.deleteQueue(vhost.name, queue);
+    await expect(cancelled).resolves.toBe("cancelled");
   });
 
   test("makes virtual hosts whose default queue type is quorum, where its version can", async ({ skip }) => {
