@@ -213,6 +213,9 @@ class Session {
         "this process stood still: its event loop was blocked, or it was frozen. Heartbeats and messages have waited",
       ),
     );
+    // A service with half of its connections takes requests that it cannot answer
+    this.#publishing.on("open", () => this.#consuming.wake());
+    this.#consuming.on("open", () => this.#publishing.wake());
   }
 
   async open(): Promise<void> {

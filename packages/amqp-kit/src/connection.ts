@@ -84,9 +84,14 @@ function unusable(why: string): ConnectionError {
   return new ConnectionError(`The AMQP URL cannot be used: ${why}.`, { retryable: false });
 }
 
-/** Full jitter, so that a thousand processes do not come back in step. */
-export function backoffMs(failures: number): number {
-  return Math.random() * Math.min(maxBackoffMs, firstBackoffMs * 2 ** Math.min(failures, 10));
+/**
+ * Full jitter, so that a thousand processes do not come back in step.
+ * @param awayMs  how long what is tried has been away: no pause is longer than a third of that (but for the first, short one), so that who was
+ *   away for half a minute is back within ten seconds
+ */
+export function backoffMs(failures: number, awayMs = Infinity): number {
+  const longestMs = Math.min(maxBackoffMs, Math.max(firstBackoffMs, awayMs / 3));
+  return Math.random() * Math.min(longestMs, firstBackoffMs * 2 ** Math.min(failures, 10));
 }
 
 /** A channel that knows whether it is open, and why it no longer is. */
@@ -134,7 +139,9 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   readonly #endpoints: readonly Endpoint[];
   readonly #name: string;
   readonly #logger: Logger;
-  readonly #ended = new AbortController();
+  /** Ends the pause before the next attempt. */
+  #pause = new AbortController();
+  #canBeWoken = false;
   /** Destroys the socket that is in use. */
   #hangUp = new AbortController();
   #open = Promise.withResolvers<ChannelModel>();
@@ -231,7 +238,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     } else {
       this.#open.reject(new ClosedError("The connection was closed."));
     }
-    this.#ended.abort();
+    this.#pause.abort();
     this.#hangUp.abort();
   }
 
@@ -242,7 +249,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   }
 
   async #keepOpen(failFast: boolean, isOnlyTry: boolean): Promise<void> {
-    const ended = this.#ended.signal;
+    let lostAt = performance.now();
     for (let failures = 0, turn = 0; !this.#isClosing; turn++) {
       const endpoint = this.#endpoints[turn % this.#endpoints.length]!;
       const hangUp = new AbortController();
@@ -254,7 +261,10 @@ export class Connection extends EventEmitter<ConnectionEvents> {
         const since = performance.now();
         this.#onOpen(model, endpoint);
         await lost;
-        if (performance.now() - since > stableAfterMs) failures = 0;
+        if (performance.now() - since > stableAfterMs) {
+          failures = 0;
+          lostAt = performance.now();
+        }
       } catch (error) {
         if (this.#isClosing) return;
         const isRoundDone = (turn + 1) % this.#endpoints.length === 0;
@@ -263,20 +273,34 @@ export class Connection extends EventEmitter<ConnectionEvents> {
           this.#open.reject(new ConnectionError(adviceFor(error, endpoint), { retryable, cause: error }));
           return;
         }
-        const delayMs = isRoundDone ? Math.round(backoffMs(failures)) : 0;
+        const delayMs = isRoundDone ? Math.round(backoffMs(failures, performance.now() - lostAt)) : 0;
         this.#logger.warn(
           { connection: this.#purpose, delayMs },
           `${adviceFor(error, endpoint)} Next attempt in ${delayMs} ms.`,
         );
         if (isRoundDone) failures++;
-        await sleep(delayMs, undefined, { signal: ended }).catch(() => undefined);
+        await this.#wait(delayMs, true);
         continue;
       } finally {
         // After a heartbeat that failed, amqplib leaves the socket to whoever is at the other end.
         hangUp.abort();
       }
-      await sleep(backoffMs(failures++), undefined, { signal: ended }).catch(() => undefined);
+      // Two connections that are lost again and again as soon as they stand must not wake each other for ever
+      const isFirst = failures === 0;
+      await this.#wait(backoffMs(failures++, performance.now() - lostAt), isFirst);
     }
+  }
+
+  async #wait(delayMs: number, canBeWoken: boolean): Promise<void> {
+    if (this.#isClosing) return;
+    this.#pause = new AbortController();
+    this.#canBeWoken = canBeWoken;
+    await sleep(delayMs, undefined, { signal: this.#pause.signal }).catch(() => undefined);
+  }
+
+  /** Tries now, if it is waiting to try again: the broker was seen to be there. */
+  wake(): void {
+    if (this.#canBeWoken) this.#pause.abort();
   }
 
   /** @returns a connection that lives, and what tells when it no longer does */

@@ -1,11 +1,12 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { amqpMethods, type FrameFilter, startProxy } from "@amqp-idioms/local-servers";
 import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
-import { describe, expect } from "vitest";
+import { describe, expect, onTestFinished, vi } from "vitest";
 import { connect, ConnectionError, TopologyError } from "../../src/index.ts";
 import { orderPlaced, prices, quote, system } from "../contracts.ts";
-import { recordingLogger } from "../recording.ts";
+import { recordEvents, recordingLogger } from "../recording.ts";
 
 const services = ["market", "board", "till", "billing", "warehouse"] as const;
 const channelCloseOk = "20.41";
@@ -169,6 +170,46 @@ test("credentials that no longer hold at a reconnect: not ready, and back once t
   await market.broadcast(prices, { article: "lamp", cents: 1 });
   await expect.poll(() => heard).toEqual([1]);
   expect(everythingOf(undefined, logger.lines)).not.toContain("topsecret");
+});
+
+describe("a broker that was away", () => {
+  test("is back for both connections of a session soon after, however unlucky their pauses were drawn", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const till = cleanup(await connect(proxy.url, { system, service: "till" }));
+    await till.notify(orderPlaced, { orderId: "1", article: "lamp", pieces: 1 });
+    await expect.poll(() => proxy.connections).toBe(2);
+    // Every pause is the longest that it may be: after 7 s the next attempt would come at 14 s
+    const random = vi.spyOn(Math, "random").mockReturnValue(0.999);
+    onTestFinished(() => random.mockRestore());
+    proxy.refuse();
+    proxy.cut();
+    await sleep(7_000);
+    proxy.accept();
+    const since = performance.now();
+    await expect.poll(() => proxy.connections, { timeout: 20_000 }).toBe(2);
+    expect(performance.now() - since).toBeLessThan(4_000);
+  });
+
+  test("is back for the other connection as soon as it is for one", async ({ vhost, cleanup }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const till = cleanup(await connect(proxy.url, { system, service: "till" }));
+    await till.notify(orderPlaced, { orderId: "1", article: "lamp", pieces: 1 });
+    await expect.poll(() => proxy.connections).toBe(2);
+    const pauses = [0.2, 0.999];
+    const random = vi.spyOn(Math, "random").mockImplementation(() => pauses.shift() ?? 0.5);
+    onTestFinished(() => random.mockRestore());
+    using events = recordEvents("connection");
+    proxy.cut();
+    const opened = (): number => events.all.filter(({ state }) => state === "open").length;
+    await expect.poll(opened).toBe(1);
+    const since = performance.now();
+    await expect.poll(opened).toBe(2);
+    // Its own pause would have ended 1.6 s later
+    expect(performance.now() - since).toBeLessThan(1_000);
+  });
 });
 
 describe("a broker that is not there yet", () => {

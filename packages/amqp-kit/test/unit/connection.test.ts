@@ -118,6 +118,20 @@ describe("the pause before the next attempt to connect", () => {
   });
 });
 
+describe("the pause of who was away for a while", () => {
+  test.for([
+    [0, 2_000],
+    [6_000, 2_000],
+    [15_000, 5_000],
+    [30_000, 10_000],
+    [600_000, 30_000],
+  ] as const)("is after %i ms no longer than %i ms, however often it failed", ([awayMs, longestMs]) => {
+    const pauses = Array.from({ length: 1_000 }, () => backoffMs(20, awayMs)).toSorted(byValue);
+    expect(pauses.at(-1)).toBeLessThanOrEqual(longestMs);
+    expect(pauses.at(-1)).toBeGreaterThan(longestMs * 0.95);
+  });
+});
+
 describe("the reply code of a refusal", () => {
   test.for([
     [Object.assign(new Error("Channel closed by server: 404"), { code: 404 }), 404],
