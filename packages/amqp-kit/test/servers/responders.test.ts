@@ -2,9 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { amqpMethods, type ServiceProcess, startProxy } from "@amqp-idioms/local-servers";
 import { test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
-import { connect, TopologyError } from "../../src/index.ts";
+import { connect, defineSystem, operation, TopologyError } from "../../src/index.ts";
 import { begunBy, double, failure, lamps, numbers, openShop, responderProcess, postQuote } from "../asking.ts";
-import { quote, system } from "../contracts.ts";
+import { Quote, quote, QuoteRequest, system } from "../contracts.ts";
 import { bareRequester, bareResponder, bareTopology } from "../peers/bare-request-response.ts";
 import { recordEvents, recordingLogger } from "../recording.ts";
 
@@ -71,6 +71,32 @@ describe("several responders", () => {
     await begun.promise;
     await leaving.stop();
     expect(await asked).toEqual({ article: "lamp", cents: 2 });
+  });
+});
+
+describe("a responder that cannot reply for a while", () => {
+  test("gives the request back, and answers it when it can", async ({ vhost, cleanup }) => {
+    const facts = { exchange: "shop", request: QuoteRequest, response: Quote };
+    const impatient = operation("impatient", { ...facts, timeoutMs: 500 });
+    const shop = defineSystem({ warehouse: { responds: [impatient] } });
+    const proxy = cleanup(await startProxy(vhost.url));
+    const warehouse = cleanup(await connect(proxy.url, { system: shop, service: "warehouse" }));
+    let begun = 0;
+    await warehouse.respond(impatient, (request) => {
+      begun++;
+      return double(request);
+    });
+    const requester = cleanup(await bareRequester(vhost.url, "shop", "impatient"));
+    await requester.ask(JSON.stringify(lamps(1)));
+    // It opened a second connection for that first reply
+    const [, publishing] = proxy.links;
+    proxy.refuse();
+    publishing?.cut();
+    const asked = requester.ask(JSON.stringify(lamps(2)));
+    // After its time limit, and what a reply gets in any case
+    await expect.poll(() => begun).toBeGreaterThanOrEqual(3);
+    proxy.accept();
+    expect((await asked).content.toString()).toBe(JSON.stringify({ article: "lamp", cents: 4 }));
   });
 });
 
