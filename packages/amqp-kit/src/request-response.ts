@@ -145,7 +145,9 @@ export class Requester {
               if (!this.#pending.has(correlationId))
                 throw new ClosedError("The request was given up before it was sent.");
               pending.isSent = true;
-              return { ...properties, expiration: Math.max(1, Math.floor(deadline.remainingMs)) };
+              const expiresInMs = Math.max(1, Math.floor(deadline.remainingMs));
+              emit("request-sent", { contract: operation.name, messageId, expiresInMs });
+              return { ...properties, expiration: expiresInMs };
             },
           },
           deadline,

@@ -21,6 +21,8 @@ export interface AmqpKitEvents {
   "reply-undeliverable": { contract: string; messageId: string | undefined };
   /** A request without a usable reply queue. */
   "request-refused": { contract: string; messageId: string | undefined };
+  /** A request was written to the broker. `expiresInMs` is its `expiration`: what is left of its time limit. */
+  "request-sent": { contract: string; messageId: string; expiresInMs: number };
   /** A handler begins a request. `expiresInMs` is what was left of its time limit, by the responder's own clock. */
   "request-begun": { contract: string; messageId: string | undefined; expiresInMs: number | undefined };
   /** A request came too late, or out of a stalled process' socket, and was given back to the broker unbegun. */
