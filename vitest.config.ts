@@ -8,6 +8,7 @@ export default defineConfig({
       "packages/*",
       "services/*",
       "demo",
+      "chaos",
       "interop",
       mergeConfig(servers, { test: { name: "scripts", root: "scripts" } }),
     ],

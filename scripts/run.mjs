@@ -17,6 +17,8 @@ const projectNode = join(root, "node_modules", "node", "bin", "node");
 const plans = {
   "demo/src/main.ts":
     "the demo: a RabbitMQ, six services and their story, on this machine; Ctrl-C stops and removes all of it",
+  "chaos/src/main.ts":
+    "the system under load and faults, with a ledger outside of it of what was accepted and what had an effect",
   "scripts/test.ts": "every test that this machine can run, with one summary at the end",
   "scripts/check.ts": "format, lint, types, imports, dead code and documents",
   "scripts/docs.ts": "the documents: code that they show is copied from its file",

@@ -1,0 +1,13 @@
+import type { MutantDeclaration } from "../src/mutant.ts";
+
+export const mutant: MutantDeclaration = {
+  what: "a subscriber acknowledges a notification before it has handled it",
+  patches: [
+    {
+      file: "packages/amqp-kit/src/notify.ts",
+      find: "await this.#handler(content, delivery);",
+      replace: "incoming.ack(); await this.#handler(content, delivery);",
+    },
+  ],
+  faults: ["killed-in-mid-work"],
+};

@@ -1,0 +1,13 @@
+import type { MutantDeclaration } from "../src/mutant.ts";
+
+export const mutant: MutantDeclaration = {
+  what: "a responder begins a request after its time limit",
+  patches: [
+    {
+      file: "packages/amqp-kit/src/request-response.ts",
+      find: "if (expiresAt !== undefined && expiresAt <= performance.now()) {",
+      replace: "if (expiresAt !== undefined && expiresAt < 0) {",
+    },
+  ],
+  faults: ["responder-frozen"],
+};

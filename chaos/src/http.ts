@@ -1,0 +1,25 @@
+import { request } from "node:http";
+import { text } from "node:stream/consumers";
+
+export interface HttpAnswer {
+  status: number;
+  body: string;
+}
+
+/** A connection for each request: none is left open that would count as a leak of the service. */
+export async function send(
+  url: string,
+  options: { method: string; headers?: Record<string, string>; body?: string; timeoutMs: number },
+): Promise<HttpAnswer> {
+  const { method, headers = {}, body, timeoutMs } = options;
+  const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
+  const outgoing = request(url, { method, headers, agent: false, signal: AbortSignal.timeout(timeoutMs) }, (answer) => {
+    text(answer).then((body) => resolve({ status: answer.statusCode ?? 0, body }), reject);
+  });
+  outgoing.on("error", reject).end(body);
+  return promise;
+}
+
+export function get(url: string, timeoutMs: number): Promise<HttpAnswer> {
+  return send(url, { method: "GET", timeoutMs });
+}

@@ -1,0 +1,74 @@
+import { patientName } from "../ledger.ts";
+import { type Evidence, type Finding, moment } from "./evidence.ts";
+
+/** Promises about the system as a whole. */
+
+/** A collected heap differs by caches and compiled code. */
+const heapSlackBytes = 24 * 1024 * 1024;
+const handleSlack = 3;
+
+export function nothingLeft({ left }: Evidence): Finding[] {
+  return left.map((what) => ({ what, trail: [] }));
+}
+
+export function cameBack(evidence: Evidence): Finding[] {
+  return evidence.ledger.faults.flatMap(({ name, detail, from, recoveredMs, complaints }) => {
+    const at = `${name} ${detail} at ${moment(evidence, from)}`;
+    const stayed = recoveredMs === undefined ? ["the system did not come back"] : [];
+    return [...stayed, ...complaints].map((what) => ({
+      what: `${at}: ${what}`,
+      trail: readinessAfter(evidence, from),
+    }));
+  });
+}
+
+function readinessAfter(evidence: Evidence, from: number): string[] {
+  return evidence.ledger.readiness
+    .filter(({ at }) => at > from && at < from + 60_000)
+    .slice(0, 20)
+    .map(({ replica, at, isReady }) => `${moment(evidence, at)} ${replica} ${isReady ? "is ready" : "is not ready"}`);
+}
+
+export function noneDiedByItself(evidence: Evidence): Finding[] {
+  return evidence.unexpectedExits.map(({ replica, at, exit, lastLines }) => ({
+    what: `${replica} ended by itself (${exit.signal ?? exit.code}) at ${moment(evidence, at)}`,
+    trail: lastLines,
+  }));
+}
+
+export function backWhereTheyBegan({ weights }: Evidence): Finding[] {
+  if (weights === undefined) return [];
+  const { before, after } = weights;
+  const findings: string[] = [];
+  for (const { replica, service, heapBytes, handles, connections } of after.replicas) {
+    const first = before.replicas.filter((one) => one.service === service);
+    const most = (of: (one: (typeof first)[number]) => number): number => Math.max(...first.map(of));
+    const heapLimit = most((one) => one.heapBytes) + heapSlackBytes;
+    if (heapBytes > heapLimit)
+      findings.push(`${replica} holds ${mebibytes(heapBytes)}, at first ${mebibytes(most((one) => one.heapBytes))}`);
+    if (handles > most((one) => one.handles) + handleSlack)
+      findings.push(`${replica} holds ${handles} handles, at first ${most((one) => one.handles)}`);
+    if (connections !== most((one) => one.connections))
+      findings.push(`${replica} holds ${connections} connections, at first ${most((one) => one.connections)}`);
+  }
+  for (const [service, count] of Object.entries(after.channels)) {
+    const first = before.channels[service] ?? 0;
+    if (count !== first) findings.push(`${service} holds ${count} channels, at first ${first}`);
+  }
+  if (after.replicas.length !== before.replicas.length)
+    findings.push(`${after.replicas.length} replicas weighed themselves, at first ${before.replicas.length}`);
+  return findings.map((what) => ({ what, trail: [] }));
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+}
+
+export function namesNowhere({ ledger, dead }: Evidence): Finding[] {
+  const printed = Object.entries(Object.groupBy(ledger.namesPrinted, (name) => name));
+  const lines = printed.map(([name, all = []]) => `${name} printed a patient's name in ${all.length} lines`);
+  const headers = dead
+    .filter((message) => JSON.stringify(message.headers).includes(patientName))
+    .map(({ queue, messageId }) => `the headers of ${messageId} in ${queue} hold a patient's name`);
+  return [...lines, ...headers].map((what) => ({ what, trail: [] }));
+}

@@ -1,0 +1,194 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import {
+  type Exit,
+  freePorts,
+  type OutputLine,
+  type Proxy,
+  type ServiceProcess,
+  startProcess,
+  startProxy,
+} from "@amqp-idioms/local-servers";
+import { monotonicMs } from "./clock.ts";
+import { get } from "./http.ts";
+import type { Probe } from "./observe.ts";
+
+export type ServiceName =
+  | "score-producer"
+  | "score-display"
+  | "add-patient-api"
+  | "patient-registry"
+  | "scheduling"
+  | "reporting";
+
+export interface ReplicaOptions {
+  name: string;
+  service: ServiceName;
+  args: readonly string[];
+  amqpUrl: string;
+  /** A URL gets a proxy of its own, a folder is handed on */
+  database: { url: string } | { dataDir: string } | undefined;
+  probe: Probe;
+  mutant: string | undefined;
+}
+
+/** One life of a replica's process. */
+interface Life {
+  readonly process: ServiceProcess;
+  /** We ended it: it need not exit well, and is not started again by itself */
+  isEnding: boolean;
+}
+
+const stopTimeoutMs = 8_000;
+const restartPauseMs = 200;
+/** Two missed ones end a connection: 10 s */
+const heartbeatSeconds = 5;
+
+function preload(file: string): string[] {
+  return ["--import", fileURLToPath(new URL(`./preload/${file}`, import.meta.url))];
+}
+
+/** A service's process as an orchestrator keeps it: on one port, started again when it ends, and with each link through a proxy. */
+export class Replica {
+  readonly name: string;
+  readonly service: ServiceName;
+  readonly url: string;
+  readonly amqp: Proxy;
+  readonly probe: Probe;
+  /** Lives that ended by themselves, not by a fault: how */
+  readonly unexpectedExits: { at: number; exit: Exit; lastLines: string[] }[] = [];
+  readonly #options: ReplicaOptions;
+  readonly #database: Proxy | undefined;
+  readonly #port: number;
+  readonly #listeners: ((line: OutputLine, life: number) => void)[] = [];
+  #life: Life | undefined;
+  #lives = 0;
+  #isWanted = false;
+  /** The next end is ordered by a fault that the process carries out itself */
+  #mayDie = false;
+
+  static async create(options: ReplicaOptions): Promise<Replica> {
+    const { database } = options;
+    const amqp = await startProxy(options.amqpUrl);
+    const databaseProxy = database !== undefined && "url" in database ? await startProxy(database.url) : undefined;
+    const [port = 0] = await freePorts(1);
+    return new Replica(options, amqp, databaseProxy, port);
+  }
+
+  private constructor(options: ReplicaOptions, amqp: Proxy, database: Proxy | undefined, port: number) {
+    this.name = options.name;
+    this.service = options.service;
+    this.probe = options.probe;
+    this.amqp = amqp;
+    this.url = `http://127.0.0.1:${port}`;
+    this.#options = options;
+    this.#database = database;
+    this.#port = port;
+  }
+
+  /** How often it has been started */
+  get lives(): number {
+    return this.#lives;
+  }
+
+  get process(): ServiceProcess | undefined {
+    return this.#life?.process;
+  }
+
+  /** Calls back for each line that any of its lives prints. */
+  onLine(listener: (line: OutputLine, life: number) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  async start(): Promise<void> {
+    this.#isWanted = true;
+    const { service, name, args, database, probe, mutant } = this.#options;
+    const main = fileURLToPath(new URL(`../../services/${service}/src/main.ts`, import.meta.url));
+    const process = await startProcess({
+      name,
+      command: globalThis.process.execPath,
+      args: [...(mutant === undefined ? [] : preload("mutate.ts")), ...preload("probe.ts"), main, ...args],
+      waitForReady: false,
+      env: {
+        AMQP_URL: `${this.amqp.url}?heartbeat=${heartbeatSeconds}`,
+        PORT: String(this.#port),
+        STOP_TIMEOUT_MS: String(stopTimeoutMs),
+        CHAOS_RECORDS: probe.recordsFile,
+        CHAOS_ORDERS: probe.ordersFile,
+        ...(mutant !== undefined && { CHAOS_MUTANT: mutant }),
+        ...(this.#database !== undefined && { DATABASE_URL: this.#database.url }),
+        ...(database !== undefined && "dataDir" in database && { DATA_DIR: database.dataDir }),
+      },
+    });
+    this.#lives += 1;
+    const life = { process, isEnding: false };
+    const number = this.#lives;
+    this.#life = life;
+    process.onLine((line) => this.#listeners.forEach((listener) => listener(line, number)));
+    void process.exited.then((exit) => this.#onExit(life, exit));
+  }
+
+  async #onExit(life: Life, exit: Exit): Promise<void> {
+    if (life.isEnding) return;
+    if (!this.#mayDie) {
+      const lastLines = life.process.lines.slice(-5).map(({ text }) => text);
+      this.unexpectedExits.push({ at: monotonicMs(), exit, lastLines });
+    }
+    this.#mayDie = false;
+    await sleep(restartPauseMs);
+    if (this.#isWanted) await this.start();
+  }
+
+  /** The order to die at a named point, carried out by the probe; resolves when it has died and been started again, or after `timeoutMs`. */
+  async killAt(point: string, timeoutMs: number): Promise<boolean> {
+    const { lives } = this;
+    this.#mayDie = true;
+    await this.probe.order({ killAt: point });
+    for (const deadline = monotonicMs() + timeoutMs; this.#lives === lives; await sleep(20)) {
+      if (monotonicMs() > deadline) break;
+    }
+    await this.probe.order({});
+    this.#mayDie = false;
+    return this.#lives > lives;
+  }
+
+  /** SIGTERM and a new start. @returns how it ended */
+  async restart(): Promise<Exit> {
+    const exit = await this.#end((process) => process.stop({ timeoutMs: stopTimeoutMs + 4_000 }));
+    await this.start();
+    return exit;
+  }
+
+  /** `kill -9` and a new start. */
+  async killAndStart(): Promise<void> {
+    await this.#end((process) => process.kill());
+    await this.start();
+  }
+
+  async stop(): Promise<void> {
+    this.#isWanted = false;
+    await this.#end((process) => process.stop({ timeoutMs: stopTimeoutMs + 4_000 }).catch(() => process.kill()));
+  }
+
+  async close(): Promise<void> {
+    this.#isWanted = false;
+    await this.#end((process) => process.kill());
+    await this.amqp.close();
+    await this.#database?.close();
+  }
+
+  async #end(how: (process: ServiceProcess) => Promise<Exit>): Promise<Exit> {
+    const life = this.#life;
+    if (life === undefined) return { code: 0, signal: null, ms: 0 };
+    life.isEnding = true;
+    return how(life.process);
+  }
+
+  /** Whether `/readyz` says so, within a second. */
+  async isReady(): Promise<boolean> {
+    return get(`${this.url}/readyz`, 1_000).then(
+      ({ status }) => status === 200,
+      () => false,
+    );
+  }
+}

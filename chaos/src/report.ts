@@ -1,0 +1,109 @@
+import type { Evidence, Violation } from "./judge/evidence.ts";
+import { acceptedAs } from "./ledger.ts";
+
+/** What a run found: `--report FILE` writes it as JSON, and it is printed in about twenty lines. */
+export interface Report {
+  ok: boolean;
+  seed: number;
+  loadSeconds: number;
+  mutant: string | undefined;
+  broker: string;
+  faults: { kind: string; count: number; medianRecoveryMs: number | undefined; worstRecoveryMs: number | undefined }[];
+  counts: Record<string, number>;
+  violations: readonly Violation[];
+  /** In the order in which they struck */
+  schedule: { name: string; detail: string; ms: number; recoveredMs: number | undefined }[];
+}
+
+export function reportOf(
+  evidence: Evidence,
+  violations: readonly Violation[],
+  run: { seed: number; loadMs: number; mutant: string | undefined },
+): Report {
+  const { ledger } = evidence;
+  const faults = [...Map.groupBy(ledger.faults, ({ name }) => name)].map(([kind, all]) => {
+    const times = all.flatMap(({ recoveredMs }) => recoveredMs ?? []).toSorted((one, other) => one - other);
+    return {
+      kind,
+      count: all.length,
+      medianRecoveryMs: rounded(times[Math.floor((times.length - 1) / 2)]),
+      worstRecoveryMs: rounded(times.at(-1)),
+    };
+  });
+  return {
+    ok: violations.length === 0,
+    seed: run.seed,
+    loadSeconds: Math.round(run.loadMs / 1000),
+    mutant: run.mutant,
+    broker: evidence.brokerVersion,
+    faults,
+    counts: countsOf(evidence),
+    violations,
+    schedule: ledger.faults.map(({ name, detail, from, to, recoveredMs }) => {
+      return { name, detail, ms: Math.round(to - from), recoveredMs: rounded(recoveredMs) };
+    }),
+  };
+}
+
+function rounded(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : Math.round(ms);
+}
+
+function countsOf({ ledger, records, dead, replies, observations, displays }: Evidence): Record<string, number> {
+  const attempts = ledger.registrations.flatMap((registration) => registration.attempts);
+  const seen = (event: string): number => observations.filter((observation) => observation.event === event).length;
+  return {
+    "patients asked for": ledger.registrations.length,
+    "patients accepted": ledger.registrations.filter((registration) => acceptedAs(registration) !== undefined).length,
+    POSTs: attempts.length,
+    "POSTs refused": attempts.filter(({ status }) => status !== 201).length,
+    "patients in the registry": records.patients.length,
+    appointments: records.appointments.length,
+    "entries in the reports": records.registrations.length,
+    "requests sent": seen("request-sent"),
+    "requests begun": seen("request-begun"),
+    "requests given back too late": seen("request-returned"),
+    "updates sent": ledger.updates.length,
+    ...Object.fromEntries(
+      displays.map((display) => [
+        `updates on ${display}`,
+        ledger.shown.filter((one) => one.display === display).length,
+      ]),
+    ),
+    "malformed messages sent": ledger.malformed.length,
+    "malformed requests answered": replies.size,
+    "messages set aside": dead.length,
+    "notifications retried": seen("retried"),
+  };
+}
+
+function seconds(ms: number | undefined): string {
+  return ms === undefined ? "never" : `${(ms / 1000).toFixed(1)} s`;
+}
+
+export function textOf(report: Report): string {
+  const { seed, loadSeconds, broker, faults, counts, violations, mutant } = report;
+  const injected = faults.map(({ kind, count, medianRecoveryMs, worstRecoveryMs }) => {
+    return `  ${count} × ${kind.padEnd(26)} back after ${seconds(medianRecoveryMs)}, at worst ${seconds(worstRecoveryMs)}`;
+  });
+  const shown = Object.entries(counts).map(([what, count]) => `${count} ${what}`);
+  const half = Math.ceil(shown.length / 4);
+  const sides = Array.from(
+    { length: 4 },
+    (_, index) => `  ${shown.slice(index * half, (index + 1) * half).join(", ")}`,
+  );
+  const found = violations.slice(0, 10).flatMap(({ claim, what, trail }) => {
+    return [`  Violated: ${claim}`, `    ${what}`, ...trail.slice(-8).map((line) => `      ${line}`)];
+  });
+  const more = violations.length > 10 ? [`  and ${violations.length - 10} more: see --report FILE`] : [];
+  return [
+    `\n${loadSeconds} s of load on RabbitMQ ${broker}, seed ${seed}${mutant === undefined ? "" : `, mutant ${mutant}`}`,
+    "Faults injected, and how soon all was well after each was healed:",
+    ...(injected.length === 0 ? ["  none"] : injected),
+    "The ledger:",
+    ...sides,
+    ...found,
+    ...more,
+    violations.length === 0 ? "No violation." : `${violations.length} violations.`,
+  ].join("\n");
+}

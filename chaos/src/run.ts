@@ -1,0 +1,242 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { patientAdded } from "@amqp-idioms/contracts";
+import { Bare } from "./bare.ts";
+import { monotonicMs, within } from "./clock.ts";
+import type { Fault, Stage } from "./faults/fault.ts";
+import type { Evidence } from "./judge/evidence.ts";
+import { type FaultRecord, Ledger, patientName } from "./ledger.ts";
+import { MalformedInput } from "./load/malformed.ts";
+import { Patients } from "./load/patients.ts";
+import { Scores } from "./load/scores.ts";
+import type { Mutant } from "./mutant.ts";
+import { Random } from "./random.ts";
+import type { Replica } from "./replica.ts";
+import { execute, observations, readRecords, takeDead, untilQuiet, type Weighed, weigh } from "./records.ts";
+import { inOrder, schedule } from "./schedule.ts";
+import { System } from "./system.ts";
+
+export interface RunOptions {
+  loadMs: number;
+  seed: number;
+  isEmbedded: boolean;
+  mutant: Mutant | undefined;
+  faults: readonly Fault[];
+  /** Each once, in their order, instead of all in a random order, again and again */
+  isOnce: boolean;
+  log: (line: string) => void;
+}
+
+const mostRounds = 20;
+const warmUpMs = 4_000;
+const recoveryTimeoutMs = 45_000;
+/** From recovered to the next fault */
+const leastQuietMs = 3_000;
+const lastPeaceMs = 8_000;
+const finishTimeoutMs = 60_000;
+/** A message that failed three times waits for 30 s */
+const quietTimeoutMs = 100_000;
+const readinessEveryMs = 300;
+
+/** One run: the system, its load, the faults; and at the end all evidence. */
+export async function run(options: RunOptions): Promise<Evidence> {
+  const { log, seed, isEmbedded, mutant } = options;
+  await using system = await System.start({ isEmbedded, mutant: mutant?.name, log });
+  await execute(system, mutant?.sql ?? []);
+  const ledger = new Ledger();
+  // The load draws from another one: its moments depend on the machine, and the schedule must not
+  const random = new Random(seed + 1);
+  await using bare = new Bare(system.vhost.url, patientAdded.name);
+  const load = new Load(system, ledger, bare, random);
+  const stopWatching = watchReadiness(system, ledger);
+  watchNames(system, ledger);
+
+  // What a mutant breaks, it breaks without that
+  const isWeighed = mutant === undefined;
+  if (isWeighed) log("Warming up");
+  const before = isWeighed ? await weighAfterUse(system, load) : undefined;
+  load.start();
+  await strikeAll(options, new Random(seed), system, ledger, load);
+  await sleep(lastPeaceMs);
+  const loadEndedAt = monotonicMs();
+  load.pause();
+
+  log("The load has stopped; waiting for what is on its way");
+  const areAllAccepted = await load.patients.finish(finishTimeoutMs);
+  const left = await untilQuiet(system, quietTimeoutMs);
+  const recordsBefore = isEmbedded ? undefined : await readRecords(system);
+  const askedAgain = await load.patients.askAgain();
+  const after = isWeighed ? await weighAfterUse(system, load) : undefined;
+  left.push(...(await untilQuiet(system, quietTimeoutMs)));
+  stopWatching();
+  const seen = await observations(system);
+  const dead = await takeDead(system);
+  if (isEmbedded) await Promise.all(system.replicas.map((replica) => replica.stop()));
+  const records = await readRecords(system);
+  return {
+    ledger,
+    records,
+    recordsBefore,
+    askedAgain,
+    areAllAccepted,
+    left,
+    dead,
+    observations: seen,
+    replies: bare.replies,
+    heard: bare.heard,
+    weights: before && after && { before, after },
+    loadEndedAt,
+    unexpectedExits: system.replicas.flatMap(({ name, unexpectedExits }) =>
+      unexpectedExits.map((exit) => ({ replica: name, ...exit })),
+    ),
+    displays: system.of("score-display").map(({ name }) => name),
+    brokerVersion: system.broker.version,
+  };
+}
+
+/** What is opened when first needed, such as a subscriber's channel for what fails, must be open or not in both weighings. */
+async function weighAfterUse(system: System, load: Load): Promise<Weighed> {
+  const from = monotonicMs();
+  load.start();
+  await sleep(warmUpMs);
+  load.pause();
+  await load.patients.finish(finishTimeoutMs);
+  const subscribers = system.of("scheduling", "reporting");
+  for (let round = 0; round < mostRounds; round += 1) {
+    await load.malformed.sendSome();
+    const seen = (await observations(system)).filter(({ event, at }) => event === "set-aside" && at > from);
+    if (subscribers.every(({ name }) => seen.some(({ replica }) => replica === name))) break;
+  }
+  await untilQuiet(system, quietTimeoutMs);
+  return weigh(system);
+}
+
+/** All three idioms, and what is no message of any. */
+class Load {
+  readonly scores: Scores;
+  readonly malformed: MalformedInput;
+  readonly patients: Patients;
+  #isPaused = true;
+
+  constructor(system: System, ledger: Ledger, bare: Bare, random: Random) {
+    const [producer] = system.of("score-producer");
+    if (producer === undefined) throw new Error("There is no score-producer.");
+    this.scores = new Scores(producer, system.of("score-display"), ledger);
+    this.malformed = new MalformedInput(bare, ledger, random);
+    this.patients = new Patients(system.of("add-patient-api")[0]?.url ?? "", ledger, random);
+  }
+
+  start(): void {
+    this.#isPaused = false;
+    this.scores.start();
+    this.resumeNotifications();
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+    this.scores.pause();
+    this.patients.pause();
+    this.malformed.pause();
+  }
+
+  async pauseNotifications(): Promise<void> {
+    this.malformed.pause();
+    this.patients.pause();
+    await this.patients.idle(finishTimeoutMs);
+  }
+
+  resumeNotifications(): void {
+    if (this.#isPaused) return;
+    this.patients.start();
+    this.malformed.start();
+  }
+}
+
+async function strikeAll(
+  { faults, isOnce, loadMs, log }: RunOptions,
+  random: Random,
+  system: System,
+  ledger: Ledger,
+  load: Load,
+): Promise<void> {
+  const endsAt = monotonicMs() + loadMs;
+  const possible = faults.filter((fault) => {
+    const reason = fault.whyNot?.(system);
+    if (reason !== undefined) log(`  ${fault.name} is not injected: ${reason}`);
+    return reason === undefined;
+  });
+  const planned = isOnce ? inOrder(possible, random) : schedule(possible, random);
+  for (const { fault, afterMs, seed } of planned) {
+    const healedAt = ledger.faults.at(-1)?.to ?? monotonicMs();
+    const strikesAt = Math.max(healedAt + afterMs, monotonicMs() + leastQuietMs);
+    if (strikesAt > endsAt) break;
+    await sleep(strikesAt - monotonicMs());
+    const record: FaultRecord = {
+      name: fault.name,
+      detail: "",
+      from: monotonicMs(),
+      to: Infinity,
+      recoveredMs: undefined,
+      complaints: [],
+    };
+    ledger.faults.push(record);
+    const stage: Stage = {
+      system,
+      random: new Random(seed),
+      note: (detail) => (record.detail = detail),
+      complain: (what) => record.complaints.push(what),
+      pauseNotifications: () => load.pauseNotifications(),
+      resumeNotifications: () => load.resumeNotifications(),
+    };
+    await fault.strike(stage).catch((error: unknown) => stage.complain(`it failed itself: ${String(error)}`));
+    record.to = monotonicMs();
+    await recovered(system, ledger, record);
+    const took = record.recoveredMs === undefined ? "NOT RECOVERED" : `back ${seconds(record.recoveredMs)} after it`;
+    log(`  ${fault.name}${record.detail && ` (${record.detail})`}: ${seconds(record.to - record.from)}, ${took}`);
+  }
+  if (!isOnce) await sleep(Math.max(0, endsAt - monotonicMs()));
+}
+
+async function recovered(system: System, ledger: Ledger, record: FaultRecord): Promise<void> {
+  const { to } = record;
+  const displays = system.of("score-display").map(({ name }) => name);
+  await within(recoveryTimeoutMs, async () => {
+    const isAccepted = ledger.registrations
+      .slice(-200)
+      .some((registration) => registration.attempts.some(({ at, status }) => at > to && status === 201));
+    const isShown = displays.every((display) => {
+      const lastShown = ledger.shown.findLast((shown) => shown.display === display);
+      return (ledger.updates[(lastShown?.number ?? 0) - 1]?.at ?? 0) > to;
+    });
+    if (!isAccepted || !isShown || !(await system.isReady())) return false;
+    record.recoveredMs = monotonicMs() - to;
+    return true;
+  });
+}
+
+function watchReadiness(system: System, ledger: Ledger): () => void {
+  const last = new Map<string, boolean>();
+  const asked = new Set<string>();
+  const look = async (replica: Replica): Promise<void> => {
+    if (asked.has(replica.name)) return;
+    asked.add(replica.name);
+    const isReady = await replica.isReady();
+    asked.delete(replica.name);
+    if (last.get(replica.name) === isReady) return;
+    last.set(replica.name, isReady);
+    ledger.readiness.push({ replica: replica.name, at: monotonicMs(), isReady });
+  };
+  const timer = setInterval(() => system.replicas.forEach((replica) => void look(replica)), readinessEveryMs);
+  return () => clearInterval(timer);
+}
+
+function watchNames(system: System, ledger: Ledger): void {
+  for (const replica of system.replicas) {
+    replica.onLine(({ text }) => {
+      if (text.includes(patientName)) ledger.namesPrinted.push(replica.name);
+    });
+  }
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}

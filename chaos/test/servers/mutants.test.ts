@@ -1,0 +1,66 @@
+import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { startProcess } from "@amqp-idioms/local-servers";
+import { describe, expect, onTestFinished, test, type TestContext } from "vitest";
+import type { Report } from "../../src/report.ts";
+import { mutantNamed } from "../../src/mutant.ts";
+
+const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+/** What the ledger must see of each */
+const seen: Readonly<Record<string, string>> = {
+  "ack-before-work": "every patient",
+  "begins-late": "no request is begun more than 100 ms after its time limit",
+  "confirms-ignored": "every patient has exactly one appointment",
+  "inbox-left-out": "every patient is counted once in the reports",
+  "no-outbox": "every patient has exactly one appointment",
+};
+
+const alwaysRun = "no-outbox";
+
+function skipUnlessAll(skip: TestContext["skip"]): void {
+  if (process.env["CHAOS_MUTANTS"] !== "all") skip("needs CHAOS_MUTANTS=all, since it takes most of a minute");
+}
+
+async function chaos(...args: string[]): Promise<{ code: number | null; report: Report }> {
+  const folder = mkdtempSync(join(tmpdir(), "chaos-test-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, "report.json");
+  const { RABBITMQ_FROM, POSTGRES_FROM } = process.env;
+  const run = await startProcess({
+    main,
+    args: ["--minutes", "5", "--seed", "7", "--report", file, ...args],
+    env: { RABBITMQ_FROM, POSTGRES_FROM },
+    waitForReady: false,
+  });
+  onTestFinished(() => run.close());
+  const { code } = await run.exited;
+  const output = run.lines.map(({ text }) => text).join("\n");
+  // Shown with a test that fails
+  console.log(output);
+  return { code, report: JSON.parse(readFileSync(file, "utf8")) };
+}
+
+describe("the ledger sees", { timeout: 300_000 }, () => {
+  test("each mutant there is, by name", () => {
+    const files = globSync(fileURLToPath(new URL("../../mutants/*.ts", import.meta.url)));
+    expect(files.map((file) => basename(file, ".ts")).toSorted()).toEqual(Object.keys(seen));
+  });
+
+  test.for(Object.entries(seen))("what the mutant %s breaks: %s", async ([name, claim], { skip }) => {
+    if (name !== alwaysRun) skipUnlessAll(skip);
+    const { code, report } = await chaos("--mutant", name);
+    const claims = report.violations.map((violation) => violation.claim);
+    expect(claims).toContainEqual(expect.stringContaining(claim));
+    expect(code).toBe(1);
+  });
+
+  test("nothing wrong under the same faults without a mutant", async ({ skip }) => {
+    skipUnlessAll(skip);
+    const mutants = await Promise.all(Object.keys(seen).map(mutantNamed));
+    const { code, report } = await chaos("--once", "--faults", mutants.flatMap(({ faults }) => faults).join());
+    expect(report.violations).toEqual([]);
+    expect(code).toBe(0);
+  });
+});

@@ -1,0 +1,215 @@
+import { expect, test } from "vitest";
+import type { Evidence } from "../../src/judge/evidence.ts";
+import { judge } from "../../src/judge/index.ts";
+import { type FaultRecord, Ledger, type Malformed, patientName } from "../../src/ledger.ts";
+import type { Observation } from "../../src/observe.ts";
+
+/** A run of one minute in which all was well: two patients, a fault from 10 s to 12 s, an update every 100 ms. */
+function clean() {
+  const ledger = new Ledger();
+  const ids = ["p1", "p2"];
+  ids.forEach((patientId, index) => {
+    const at = index * 30_000;
+    const accepted = { at, endedAt: at + 50, status: 201, code: "", patientId };
+    const refused = { at: 10_500, endedAt: 10_600, status: 503, code: "no_responder", patientId: undefined };
+    const attempts = index === 0 ? [refused, accepted] : [accepted];
+    ledger.registrations.push({ surname: `Patient-${index + 1}`, key: patientId, attempts, isGivenUp: false });
+  });
+  const fault: FaultRecord = {
+    name: "broker-killed",
+    detail: "",
+    from: 10_000,
+    to: 12_000,
+    recoveredMs: 900,
+    complaints: [],
+  };
+  ledger.faults.push(fault);
+  ledger.readiness.push({ replica: "score-display-1", at: 0, isReady: true });
+  for (let number = 1; number <= 600; number += 1) {
+    ledger.updates.push({ number, at: number * 100 });
+    ledger.shown.push({ display: "score-display-1", life: 1, number, at: number * 100 + 5 });
+  }
+  ledger.malformed.push(
+    malformed("to-notify", "notify.patient.add"),
+    malformed("to-answer", "add_patient", "c1"),
+    malformed("to-refuse", "get_patient"),
+    malformed("to-drop", "score_updates"),
+  );
+  const weighed = {
+    replicas: [{ replica: "scheduling-1", service: "scheduling" as const, heapBytes: 2e7, handles: 5, connections: 2 }],
+    channels: { scheduling: 3 },
+  };
+  return {
+    ledger,
+    records: {
+      patients: ids.map((patientId, index) => ({ patientId, surname: `Patient-${index + 1}` })),
+      outbox: [] as { key: string }[],
+      appointments: ids.map((patientId, index) => ({ patientId, startsAt: index * 30, endsAt: index * 30 + 30 })),
+      registrations: ids.map((patientId) => ({ patientId })),
+      inboxes: { scheduling: ["m1", "m2"], reporting: ["m1", "m2"] },
+    },
+    recordsBefore: undefined,
+    askedAgain: [] as Evidence["askedAgain"][number][],
+    areAllAccepted: true,
+    left: [] as string[],
+    dead: ["scheduling", "reporting"].map((service) => ({
+      queue: `notify.patient.add.${service}.dead`,
+      messageId: "to-notify",
+      body: "",
+      headers: {} as Record<string, unknown>,
+    })),
+    observations: [
+      seen("patient-registry-1", 40_000, "request-refused", { messageId: "to-refuse" }),
+      seen("score-display-1", 40_000, "dropped", { reason: "invalid-message", count: 1 }),
+      seen("add-patient-api-1", 30_000, "request-sent", { messageId: "r1", expiresInMs: 5_000 }),
+      seen("patient-registry-1", 34_900, "request-begun", { messageId: "r1" }),
+    ],
+    replies: new Map([["c1", { at: 40_010, contentType: "application/problem+json" }]]),
+    heard: [],
+    weights: { before: weighed, after: structuredClone(weighed) },
+    loadEndedAt: 60_000,
+    unexpectedExits: [] as Evidence["unexpectedExits"][number][],
+    displays: ["score-display-1"],
+    brokerVersion: "4.3.6",
+  };
+}
+
+function malformed(messageId: string, target: Malformed["target"], correlationId?: string): Malformed {
+  const at = 39_900;
+  return {
+    messageId,
+    target,
+    kind: "no JSON",
+    at,
+    settledAt: at + 5,
+    fate: "routed",
+    correlationId,
+    reason: "invalid-message",
+  };
+}
+
+function seen(replica: string, at: number, event: string, facts: Record<string, unknown>): Observation {
+  return { replica, service: replica.replace(/-\d$/, ""), at, event, facts };
+}
+
+type Run = ReturnType<typeof clean>;
+
+test("a run in which all was well has no violation", () => {
+  expect(judge(clean())).toEqual([]);
+});
+
+const doctored: readonly (readonly [string, (run: Run) => unknown])[] = [
+  [
+    "every patient accepted is in the registry once",
+    ({ records }) => records.patients.push({ patientId: "p3", surname: "Patient-2" }),
+  ],
+  ["every patient accepted is in the registry once", ({ records }) => records.patients.pop()],
+  ["every patient has exactly one appointment", ({ records }) => records.appointments.pop()],
+  ["every patient is counted once in the reports", ({ records }) => records.registrations.push({ patientId: "p1" })],
+  ["every notification is noted once in each subscriber's inbox", ({ records }) => records.inboxes.reporting.pop()],
+  [
+    "no patient exists that was not asked for",
+    ({ records }) => records.patients.push({ patientId: "p3", surname: "Stranger" }),
+  ],
+  [
+    "no patient exists that was not asked for",
+    ({ records }) => records.appointments.push({ patientId: "p3", startsAt: 90, endsAt: 120 }),
+  ],
+  ["no slot is booked twice", ({ records }) => records.appointments.forEach((slot) => (slot.startsAt = 0))],
+  [
+    "what was done in spite of a failure is found under its key",
+    ({ askedAgain, ledger }) =>
+      askedAgain.push({
+        registration: ledger.registrations[0]!,
+        attempt: { at: 61_000, endedAt: 61_100, status: 422, code: "idempotency_key_reused", patientId: undefined },
+      }),
+  ],
+  [
+    "load is refused for at most the outage and 10 s",
+    ({ ledger }) =>
+      ledger.registrations[1]?.attempts.unshift({
+        at: 22_500,
+        endedAt: 22_600,
+        status: 503,
+        code: "connection",
+        patientId: undefined,
+      }),
+  ],
+  ["every malformed notification is set aside", ({ dead }) => dead.pop()],
+  [
+    "no notification in order is set aside",
+    ({ dead }) => dead.push({ queue: "q.dead", messageId: "m1", body: "", headers: {} }),
+  ],
+  ["every malformed request with a usable reply queue is answered with an error", ({ replies }) => replies.clear()],
+  [
+    "every malformed request with a usable reply queue is answered with an error",
+    ({ replies }) => replies.set("c1", { at: 40_010, contentType: "application/json" }),
+  ],
+  ["every other malformed message is counted with the right reason", ({ observations }) => observations.splice(0, 1)],
+  ["every other malformed message is counted with the right reason", ({ observations }) => observations.splice(1, 1)],
+  [
+    "no request is begun more than 100 ms after its time limit",
+    ({ observations }) => observations.push(seen("patient-registry-2", 35_101, "request-begun", { messageId: "r1" })),
+  ],
+  [
+    "each listener sees the updates in order and none twice",
+    ({ ledger }) => ledger.shown.push({ display: "score-display-1", life: 1, number: 600, at: 60_100 }),
+  ],
+  ["from 5 s after a fault every update reaches every listener connected", ({ ledger }) => ledger.shown.splice(400, 1)],
+  ["there is such a window after every fault", (run) => (run.loadEndedAt = 17_000)],
+  [
+    "the system comes back from every fault",
+    ({ ledger }) => ledger.faults.forEach((fault) => (fault.recoveredMs = undefined)),
+  ],
+  [
+    "the system comes back from every fault",
+    ({ ledger }) => ledger.faults[0]?.complaints.push("something was not back"),
+  ],
+  [
+    "no process ends by itself",
+    ({ unexpectedExits }) =>
+      unexpectedExits.push({ replica: "reporting-1", at: 1, exit: { code: 1, signal: null, ms: 5 }, lastLines: [] }),
+  ],
+  ["nothing is left unacknowledged or in an outbox", ({ left }) => left.push("1 in the outbox")],
+  [
+    "memory, handles, channels and connections are back where they began",
+    ({ weights }) => (weights.after.channels.scheduling = 4),
+  ],
+  [
+    "memory, handles, channels and connections are back where they began",
+    ({ weights }) => weights.after.replicas.forEach((one) => (one.heapBytes = 9e7)),
+  ],
+  ["patients' names are in no log and no header", ({ ledger }) => ledger.namesPrinted.push("reporting-1")],
+  [
+    "patients' names are in no log and no header",
+    ({ dead }) => (dead[0]!.headers["amqp-kit-error"] = `${patientName} is no date`),
+  ],
+];
+
+test.for(doctored)("breaks the claim: %s", ([claim, doctor]) => {
+  const run = clean();
+  doctor(run);
+  expect(claimsBroken(run)).toContain(claim);
+});
+
+test("updates that their sender counts as dropped need not be shown", () => {
+  const run = clean();
+  run.ledger.shown.splice(400, 1);
+  run.observations.push(seen("score-producer-1", 40_100, "dropped", { reason: "stalled", count: 1 }));
+  expect(judge(run)).toEqual([]);
+});
+
+function claimsBroken(run: Run): string[] {
+  return judge(run).map((violation) => violation.claim);
+}
+
+test("a request that the network held up may be begun that much later, and not for another replica's network", () => {
+  const run = clean();
+  run.observations.push(seen("patient-registry-2", 38_900, "request-begun", { messageId: "r1" }));
+  const frozen = { ...run.ledger.faults[0]!, name: "network-frozen", from: 31_000, to: 35_000 };
+  const claim = "no request is begun more than 100 ms after its time limit";
+  run.ledger.faults[0] = { ...frozen, detail: "between patient-registry-2 and the broker" };
+  expect(claimsBroken(run)).not.toContain(claim);
+  run.ledger.faults[0] = { ...frozen, detail: "between patient-registry-1 and the broker" };
+  expect(claimsBroken(run)).toContain(claim);
+});
