@@ -54,11 +54,12 @@ export class Replica {
   readonly service: ServiceName;
   readonly url: string;
   readonly amqp: Proxy;
+  /** None with an embedded database, or without any */
+  readonly database: Proxy | undefined;
   readonly probe: Probe;
   /** Lives that ended by themselves, not by a fault: how */
   readonly unexpectedExits: { at: number; exit: Exit; lastLines: string[] }[] = [];
   readonly #options: ReplicaOptions;
-  readonly #database: Proxy | undefined;
   readonly #port: number;
   readonly #listeners: ((line: OutputLine, life: number) => void)[] = [];
   #life: Life | undefined;
@@ -82,7 +83,7 @@ export class Replica {
     this.amqp = amqp;
     this.url = `http://127.0.0.1:${port}`;
     this.#options = options;
-    this.#database = database;
+    this.database = database;
     this.#port = port;
   }
 
@@ -116,7 +117,7 @@ export class Replica {
         CHAOS_RECORDS: probe.recordsFile,
         CHAOS_ORDERS: probe.ordersFile,
         ...(mutant !== undefined && { CHAOS_MUTANT: mutant }),
-        ...(this.#database !== undefined && { DATABASE_URL: this.#database.url }),
+        ...(this.database !== undefined && { DATABASE_URL: this.database.url }),
         ...(database !== undefined && "dataDir" in database && { DATA_DIR: database.dataDir }),
       },
     });
@@ -174,7 +175,7 @@ export class Replica {
     this.#isWanted = false;
     await this.#end((process) => process.kill());
     await this.amqp.close();
-    await this.#database?.close();
+    await this.database?.close();
   }
 
   async #end(how: (process: ServiceProcess) => Promise<Exit>): Promise<Exit> {

@@ -6,6 +6,7 @@ import type { Fault } from "./fault.ts";
 const downMs = 2_000;
 const fullMs = 4_000;
 const mostLogMessages = 50;
+const unreachableMs = 3_000;
 const lockedMs = 1_000;
 const tables = { scheduling: "scheduling.appointment", reporting: "reporting.registration" } as const;
 
@@ -44,6 +45,19 @@ export const databaseFaults: readonly Fault[] = [
       await postgres?.disk?.free();
       // Without room for its log it ends itself
       await postgres?.start();
+    },
+  },
+  {
+    // For one alone, so that others go on sending it work
+    name: "database-unreachable",
+    whyNot,
+    async strike({ system, random, note }) {
+      const replica = random.pick(system.replicas.filter(({ database }) => database !== undefined));
+      note(`for ${replica.name}`);
+      replica.database?.refuse();
+      replica.database?.cut();
+      await sleep(unreachableMs);
+      replica.database?.accept();
     },
   },
   {
