@@ -150,6 +150,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   #lastError: Error | undefined;
   #isClosing = false;
   isBlocked = false;
+  #unblocked = Promise.withResolvers<void>();
 
   constructor(purpose: "publishing" | "consuming", endpoints: readonly Endpoint[], service: string, logger: Logger) {
     super();
@@ -181,6 +182,11 @@ export class Connection extends EventEmitter<ConnectionEvents> {
       void this.#keepOpen(options.failFast === true, options.isOnlyTry === true);
     }
     await this.#open.promise;
+  }
+
+  /** Resolves when the broker takes messages, as far as it has said: at once unless it is blocked, and also when the connection is lost. */
+  async unblocked(): Promise<void> {
+    if (this.isBlocked) await this.#unblocked.promise;
   }
 
   /** @throws {ConnectionError} {ClosedError} */
@@ -239,6 +245,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
       this.#open.reject(new ClosedError("The connection was closed."));
     }
     this.#pause.abort();
+    this.#unblocked.resolve();
     this.#hangUp.abort();
   }
 
@@ -351,6 +358,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
 
   #onOpen(model: ChannelModel, endpoint: Endpoint): void {
     model.on("blocked", (reason) => {
+      if (!this.isBlocked) this.#unblocked = Promise.withResolvers();
       this.isBlocked = true;
       emit("connection", { purpose: this.#purpose, state: "blocked" });
       this.#logger.warn(
@@ -361,6 +369,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     });
     model.on("unblocked", () => {
       this.isBlocked = false;
+      this.#unblocked.resolve();
       emit("connection", { purpose: this.#purpose, state: "unblocked" });
       this.#logger.info({ connection: this.#purpose }, "the broker takes messages again");
       this.emit("unblocked");
@@ -378,6 +387,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     if (this.#model !== model) return;
     this.#model = undefined;
     this.isBlocked = false;
+    this.#unblocked.resolve();
     this.#renew();
     emit("connection", { purpose: this.#purpose, state: "lost" });
     this.#logger.warn({ connection: this.#purpose }, `connection lost: ${told(this.#lastError)}`);

@@ -127,6 +127,8 @@ export class Requester {
     this.#pending.set(correlationId, pending);
     try {
       const replyTo = await this.#replyQueue(deadline);
+      // What is written to a blocked broker waits in its socket, unexpiring, and would be begun long after its time limit
+      await deadline.race(this.#publishing.unblocked(), () => notSent(timeoutMs));
       const messageId = messageIdOf(undefined);
       const properties = {
         ...propertiesOf(operation, this.#service, messageId),

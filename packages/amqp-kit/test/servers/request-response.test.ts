@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { startProxy } from "@amqp-idioms/local-servers";
+import { createVirtualHost, startProxy } from "@amqp-idioms/local-servers";
 import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
 import {
@@ -24,7 +24,7 @@ import {
 } from "../asking.ts";
 import { quote, system } from "../contracts.ts";
 import { bareRequester, bareResponder, bareTopology } from "../peers/bare-request-response.ts";
-import { recordingLogger } from "../recording.ts";
+import { recordEvents, recordingLogger } from "../recording.ts";
 
 type Ask = (request: QuoteRequest, options?: { idempotencyKey?: string }) => Promise<Quote>;
 
@@ -209,6 +209,33 @@ describe("receiver is down: the caller gets an error or a timeout, and the aband
     responder.thaw();
     await till.request(quote, { article: "marker", pieces: 1 });
     expect(begunBy(responder)).toEqual(["warm", "marker"]);
+  });
+
+  test("a request made while the broker takes none is not sent, and not begun when it takes some again", async ({
+    ownBroker,
+    cleanup,
+  }) => {
+    const vhost = cleanup(await createVirtualHost(ownBroker));
+    const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
+    const begun: string[] = [];
+    await warehouse.respond(quote, (request) => {
+      begun.push(request.article);
+      return double(request);
+    });
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    await till.request(quote, lamps(1));
+    using connections = recordEvents("connection");
+    await ownBroker.raiseMemoryAlarm();
+    const knock = (): Promise<unknown> => failure(till.request(quote, lamps(1), { timeoutMs: 300 }));
+    await expect
+      .poll(async () => (await knock(), connections.all))
+      .toContainEqual({ purpose: "publishing", state: "blocked" });
+    const late = await failure(till.request(quote, { article: "late", pieces: 1 }, { timeoutMs: 300 }));
+    await ownBroker.clearMemoryAlarm();
+    await till.request(quote, { article: "marker", pieces: 1 });
+    expect(begun).not.toContain("late");
+    expect(late.error).toBeInstanceOf(ConnectionError);
+    expect(late.error).toMatchObject({ retryable: true, outcome: "not-executed" });
   });
 
   test("a request that a frozen responder finds in time once it thaws is executed", async ({ vhost, cleanup }) => {
