@@ -183,6 +183,8 @@ export async function weigh(system: System): Promise<Weighed> {
   return { replicas, channels };
 }
 
+/** The management API may learn of a channel seconds later, on a busy machine */
+const statisticsMs = 4_000;
 const channelLooks = 6;
 const channelLookMs = 400;
 
@@ -190,6 +192,7 @@ const channelLookMs = 400;
 async function countChannels({ vhost }: System): Promise<Record<string, number>> {
   const { management, name } = vhost;
   const fewest: Record<string, number> = {};
+  await sleep(statisticsMs);
   for (let look = 0; look < channelLooks; look += 1) {
     const connections = await management.connections(name);
     const serviceOf = new Map(connections.map((connection) => [connection.name, serviceNamed(connection)]));

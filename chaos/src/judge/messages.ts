@@ -6,6 +6,9 @@ import { type Evidence, type Finding, moment, wasReady, windows } from "./eviden
 const lateMs = 100;
 /** What they strike is the link that the fault's detail names. */
 const holdingFaults = ["network-frozen", "network-delayed", "network-throttled"];
+const alarms = ["memory-alarm", "disk-alarm"];
+/** From the publish that runs into the alarm to the word of it, on a busy machine */
+const toldWithinMs = 150;
 const patienceMs = 5_000;
 const subscribers = ["scheduling", "reporting"];
 
@@ -117,7 +120,7 @@ function isAtRisk({ ledger }: Evidence, { at, correlationId }: Malformed): boole
   });
 }
 
-/** Nobody begins a request after its time limit; what the network held up on its way meanwhile nobody can know. */
+/** Nobody begins a request after its time limit; what the network or a blocked broker held up on its way meanwhile nobody can know. */
 export function begunInTime(evidence: Evidence): Finding[] {
   const { observations, ledger } = evidence;
   const sent = new Map(
@@ -130,8 +133,14 @@ export function begunInTime(evidence: Evidence): Finding[] {
     const request = sent.get(begun.facts["messageId"]);
     if (request === undefined) return [];
     const expiredAt = request.at + Number(request.facts["expiresInMs"]);
+    const toldAt = observations.find(({ replica, event, at, facts }) => {
+      return replica === request.replica && event === "connection" && facts["state"] === "blocked" && at >= request.at;
+    })?.at;
     const heldMs = ledger.faults
-      .filter(({ name, detail }) => {
+      .filter(({ name, detail, from, to }) => {
+        // The broker says that it is blocked when a publish runs into that
+        if (alarms.includes(name))
+          return toldAt !== undefined && toldAt > from && toldAt < to && toldAt - request.at < toldWithinMs;
         return holdingFaults.includes(name) && (detail.includes(request.replica) || detail.includes(begun.replica));
       })
       .reduce((sum, { from, to }) => sum + Math.max(0, Math.min(to, begun.at) - Math.max(from, request.at)), 0);
