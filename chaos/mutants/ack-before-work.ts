@@ -5,8 +5,8 @@ export const mutant: MutantDeclaration = {
   patches: [
     {
       file: "packages/amqp-kit/src/notify.ts",
-      find: "await this.#handler(content, delivery);",
-      replace: "incoming.ack(); await this.#handler(content, delivery);",
+      find: "await this.#handler(content, deliveryOf(",
+      replace: "incoming.ack(); await this.#handler(content, deliveryOf(",
     },
   ],
   faults: ["killed-in-mid-work"],

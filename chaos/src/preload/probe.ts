@@ -14,6 +14,8 @@ import type { Orders } from "../observe.ts";
 const events = [
   "dropped",
   "retried",
+  "paused",
+  "resumed",
   "set-aside",
   "reply-ignored",
   "reply-undeliverable",
