@@ -25,7 +25,7 @@ import {
 
 /** One listener, subscriber or responder. */
 export interface Consuming {
-  /** Takes no more, finishes what is in hand, and leaves; others stay. */
+  /** Takes no more, finishes what is in hand, and leaves; others stay. A handler that awaits it waits for itself: let it call and go on. */
   stop(): Promise<void>;
 }
 

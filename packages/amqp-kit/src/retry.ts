@@ -272,7 +272,9 @@ function isTooLong(value: unknown): boolean {
 
 /** Kept `expiration` would empty the dead queue, kept `user_id` closes the channel. */
 function propertiesThatTravel({ properties }: Message, headers: Record<string, unknown>): Options.Publish {
-  const { contentType, contentEncoding, priority, correlationId, replyTo, timestamp, type, appId } = properties;
+  const { contentType, contentEncoding, priority, correlationId, replyTo, type, appId } = properties;
+  // amqplib reads any 64 bits, and writes no more than a safe integer
+  const timestamp = count(properties.timestamp);
   const kept = { contentType, contentEncoding, priority, correlationId, replyTo, timestamp, type, appId };
   return {
     ...Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined && !isTooLong(value))),

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { connect as connectTcp, createServer, type AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { startProcess } from "@amqp-idioms/local-servers";
+import { startProcess, startProxy } from "@amqp-idioms/local-servers";
 import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import type { Options } from "amqplib";
 import { describe, expect } from "vitest";
@@ -298,6 +298,27 @@ test("headers that amqplib reads but cannot write hold a failed message up for n
   // A second each would be the pause after a publish that failed
   expect(performance.now() - since).toBeLessThan(10_000);
   expect(JSON.stringify(logger.lines)).not.toMatch(/1_?234_?567/);
+});
+
+test("a timestamp beyond what amqplib can write, as a property or in a header, holds no failed message up", async ({
+  vhost,
+  cleanup,
+}) => {
+  const proxy = cleanup(await startProxy(vhost.url));
+  const timestamp = 0x1122_3344_5566;
+  const written = Buffer.from("0000112233445566", "hex");
+  proxy.filter(({ type, bytes }) => {
+    const at = type === "header" ? bytes.indexOf(written) : -1;
+    return at < 0 ? "pass" : Buffer.concat([bytes.subarray(0, at), Buffer.alloc(8, 0xff), bytes.subarray(at + 8)]);
+  });
+  const { notify } = cleanup(await bareNotifier(proxy.url, "order.placed", ["billing"]));
+  const { send, handled } = await receivers.subscriber(vhost.url, cleanup);
+  await notify("{}", { timestamp, messageId: "id-1" });
+  await notify("{}", { headers: { "amqp-kit-x": { "!": "timestamp", value: timestamp }, kept: 1 } });
+  await send(good, {});
+  await expect.poll(() => handled).toEqual(["lamp"]);
+  const { channel } = cleanup(await bareTopology(vhost.url, "shop"));
+  await expect.poll(async () => (await channel.checkQueue("order.placed.billing.dead")).messageCount).toBe(2);
 });
 
 const garbled = "~".repeat(200);
