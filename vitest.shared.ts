@@ -10,6 +10,8 @@ export const servers = defineConfig({
     globalSetup: fileURLToPath(new URL("packages/local-servers/src/vitest-global-setup.ts", import.meta.url)),
     // Most of their time tests wait. A number here, not in vitest.config.ts, whose settings the projects do not inherit
     maxWorkers: 4,
+    // A machine that others use, too, may stand still for a second; the summary names each test that needed it
+    retry: process.env["CI"] === "true" ? 1 : 0,
     expect: { requireAssertions: true, poll: { timeout: 15_000, interval: 20 } },
     // Enough for a broker's restart on a busy machine with two cores
     testTimeout: 60_000,

@@ -13,6 +13,8 @@ interface Tally {
   passed: number;
   failed: string[];
   skipped: { name: string; needs: string }[];
+  /** Passed, but not at once */
+  repeated: string[];
 }
 
 /** vitest's JSON report, as far as it is read here */
@@ -30,7 +32,7 @@ interface TurboSummary {
 }
 
 const root = process.cwd();
-const tally: Tally = { passed: 0, failed: [], skipped: [] };
+const tally: Tally = { passed: 0, failed: [], skipped: [], repeated: [] };
 let interrupted = false;
 const args = process.argv.slice(2);
 const startedAt = performance.now();
@@ -140,6 +142,7 @@ function countModule(module: TestModule, isPicked: boolean): void {
   for (const test of module.children.allTests()) {
     const result = test.result();
     if (result.state === "passed") tally.passed += 1;
+    if (test.diagnostic()?.flaky === true) tally.repeated.push(nameOf(test));
     if (result.state === "failed") tally.failed.push(nameOf(test));
     if (result.state === "skipped" && !isPicked) {
       tally.skipped.push({ name: nameOf(test), needs: result.note ?? "no reason given" });
@@ -157,6 +160,10 @@ function printSummary(): void {
   for (const [needs, tests] of interrupted ? [] : Map.groupBy(tally.skipped, (test) => test.needs)) {
     console.log(`  Skipped: ${needs}`);
     tests.forEach((test) => console.log(`    ${test.name}`));
+  }
+  if (tally.repeated.length > 0) {
+    console.log("  Passed only when repeated, which CI does once:");
+    tally.repeated.forEach((name) => console.log(`    ${name}`));
   }
   if (tally.failed.length > 0) {
     console.log("  Failed:");
