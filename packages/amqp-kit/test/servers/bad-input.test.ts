@@ -235,7 +235,8 @@ describe.for(treatments)("by a $role, malformed messages are $treatment, and it 
     ["a timestamp in milliseconds", { timestamp: Date.now() }],
     [
       "headers of the wrong types",
-      { headers: { "amqp-kit-attempt": "many", "idempotency-key": { a: 1 }, "x-death": 7 } },
+      // A key that cannot be used refuses a request: odd-handlers.test.ts
+      { headers: { "amqp-kit-attempt": "many", "amqp-kit-first-failed-at": { a: 1 }, "x-death": 7 } },
     ],
     ["headers that copy it elsewhere", { headers: { CC: ["nowhere"], BCC: ["nowhere"] } }],
     ["headers of an object's own names", { headers: { constructor: 1, toString: 2, hasOwnProperty: 3 } }],
