@@ -452,8 +452,8 @@ export class Responder<O extends Operation> {
       } catch (error) {
         const isRequesterGone = error instanceof PublishError && error.reason === "unroutable";
         if (!isRequesterGone && performance.now() < until && !(error instanceof ClosedError)) continue;
-        // Not written, for want of a connection: another responder can answer it, or this one later. The broker knows whether it is in time.
-        if (error instanceof ConnectionError) return incoming.giveBack();
+        // Not confirmed: another responder can answer it, or this one later. The broker knows whether it is in time.
+        if (!isRequesterGone) return incoming.giveBack();
         emit("reply-undeliverable", { contract, messageId: deliveryOf(message, incoming.abort.signal).messageId });
         this.#logger.warn({ contract }, `the reply could not be delivered: ${told(error)}`);
         break;

@@ -75,10 +75,34 @@ describe("several responders", () => {
 });
 
 describe("a responder that cannot reply for a while", () => {
+  const facts = { exchange: "shop", request: QuoteRequest, response: Quote };
+  const impatient = operation("impatient", { ...facts, timeoutMs: 500 });
+  const shop = defineSystem({ warehouse: { responds: [impatient] } });
+
+  test("gives the request back, and another one answers it, when its reply went into a link that is dead without a word", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const warehouse = cleanup(await connect(proxy.url, { system: shop, service: "warehouse" }));
+    let begun = 0;
+    await warehouse.respond(impatient, (request) => {
+      begun++;
+      return double(request);
+    });
+    const requester = cleanup(await bareRequester(vhost.url, "shop", "impatient"));
+    await requester.ask(JSON.stringify(lamps(1)));
+    // It opened a second connection for that first reply
+    const [, publishing] = proxy.links;
+    proxy.filter((_, direction, link) => (link === publishing && direction === "to-server" ? "drop" : "pass"));
+    const asked = requester.ask(JSON.stringify(lamps(2)));
+    await expect.poll(() => begun).toBeGreaterThanOrEqual(3);
+    const other = cleanup(await connect(vhost.url, { system: shop, service: "warehouse" }));
+    await other.respond(impatient, double);
+    expect((await asked).content.toString()).toBe(JSON.stringify({ article: "lamp", cents: 4 }));
+  });
+
   test("gives the request back, and answers it when it can", async ({ vhost, cleanup }) => {
-    const facts = { exchange: "shop", request: QuoteRequest, response: Quote };
-    const impatient = operation("impatient", { ...facts, timeoutMs: 500 });
-    const shop = defineSystem({ warehouse: { responds: [impatient] } });
     const proxy = cleanup(await startProxy(vhost.url));
     const warehouse = cleanup(await connect(proxy.url, { system: shop, service: "warehouse" }));
     let begun = 0;
