@@ -209,6 +209,11 @@ describe("broadcast, to a listener", () => {
       }
     };
     const telling = tell();
+    // Also when something below fails: before its connection is closed
+    cleanup(async () => {
+      over.abort();
+      await telling;
+    });
     await expect.poll(() => told).toBeGreaterThan(10);
     const toldBefore = told;
     await board.listen(prices, ({ cents }) => heard.push(cents));
