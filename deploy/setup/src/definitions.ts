@@ -1,0 +1,32 @@
+import { createHash, randomBytes } from "node:crypto";
+import { system } from "@amqp-idioms/contracts";
+import { definitionsOf, operatorPermissions } from "amqp-kit/derive";
+
+const virtualHost = "/";
+
+/** What the broker loads at its start: users, and their rights as the system says (rabbitmq.com/docs/definitions). */
+export function definitions(passwords: Readonly<Record<string, string>>) {
+  const derived = definitionsOf(system, { virtualHost });
+  const all = { configure: ".*", write: ".*", read: ".*" };
+  return {
+    ...derived,
+    users: Object.entries(passwords).map(([name, password]) => ({
+      name,
+      password_hash: hashed(password),
+      hashing_algorithm: "rabbit_password_hashing_sha256",
+      tags: name === "admin" ? ["administrator"] : [],
+    })),
+    permissions: [
+      ...derived.permissions,
+      { user: "operator", vhost: virtualHost, ...operatorPermissions(system) },
+      { user: "admin", vhost: virtualHost, ...all },
+    ],
+  };
+}
+
+/** Four bytes of salt, and SHA-256 of salt and password (rabbitmq.com/docs/passwords#computing-password-hash). */
+function hashed(password: string): string {
+  const salt = randomBytes(4);
+  const hash = createHash("sha256").update(salt).update(password, "utf8").digest();
+  return Buffer.concat([salt, hash]).toString("base64");
+}

@@ -1,0 +1,14 @@
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where the files go: a folder for each container. */
+export const secretsFolder = ({ SECRETS_DIR }: Environment): string => SECRETS_DIR ?? "/secrets";
+
+/** The nodes of the broker as the services know them: `amqp://rabbitmq`, or several with commas between them; `amqps:` with TLS. */
+export function brokers({ BROKERS }: Environment): URL[] {
+  return (BROKERS ?? "amqp://rabbitmq").split(",").map((url) => new URL(url));
+}
+
+export const databaseHost = ({ DATABASE_HOST }: Environment): string => DATABASE_HOST ?? "postgres";
+
+/** The broker's management API, which knows neither services nor their addresses. */
+export const managementUrl = ({ MANAGEMENT_URL }: Environment): string => MANAGEMENT_URL ?? "http://rabbitmq:15672";
