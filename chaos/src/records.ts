@@ -41,7 +41,7 @@ export interface Weighed {
   readonly channels: Readonly<Record<string, number>>;
 }
 
-type Query = (service: ServiceName, statement: string) => Promise<Record<string, unknown>[]>;
+export type Query = (service: ServiceName, statement: string) => Promise<Record<string, unknown>[]>;
 
 /** Of embedded databases: only while their services are stopped. */
 export async function readRecords(system: System): Promise<Records> {
@@ -50,7 +50,7 @@ export async function readRecords(system: System): Promise<Records> {
   return readTables((service, statement) => inFolder(join(system.dataFolder, service), service, statement));
 }
 
-async function readTables(query: Query): Promise<Records> {
+export async function readTables(query: Query): Promise<Records> {
   const inboxOf = async (service: ServiceName): Promise<string[]> =>
     (await query(service, "select message_id from inbox")).map((row) => String(row["message_id"]));
   const patients = await query("patient-registry", "select patient_id, surname from patient");
