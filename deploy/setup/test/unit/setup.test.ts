@@ -1,0 +1,79 @@
+import { createHash, X509Certificate } from "node:crypto";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { system } from "@amqp-idioms/contracts";
+import { expect, onTestFinished, test } from "vitest";
+import { loginOf } from "../../src/login.ts";
+import { writeSecrets } from "../../src/write-secrets.ts";
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "setup-test-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+const textOf = (...path: string[]): string => readFileSync(join(...path), "utf8");
+
+test("each service gets the URLs of its own user, and nothing else", async () => {
+  const SECRETS_DIR = newFolder();
+  await writeSecrets({ SECRETS_DIR, BROKERS: "amqp://one,amqp://two:5673" });
+  const [one, two] = textOf(SECRETS_DIR, "scheduling", "amqp-url").split(",");
+  expect(one).toMatch(/^amqp:\/\/scheduling:[\w-]{24}@one$/);
+  expect(two).toMatch(/^amqp:\/\/scheduling:[\w-]{24}@two:5673$/);
+  expect(textOf(SECRETS_DIR, "scheduling", "database-url")).toMatch(
+    /^postgres:\/\/scheduling:[\w-]{24}@postgres\/scheduling$/,
+  );
+  expect(readdirSync(join(SECRETS_DIR, "score-display"))).toEqual(["amqp-url"]);
+  expect(readdirSync(SECRETS_DIR).toSorted()).toEqual(
+    [...Object.keys(system), "operator", "postgres", "rabbitmq", "setup"].toSorted(),
+  );
+});
+
+test("the broker's definitions hold every user with the hash of its password, guest not among them", async () => {
+  const SECRETS_DIR = newFolder();
+  await writeSecrets({ SECRETS_DIR });
+  const { users, permissions, vhosts, policies } = JSON.parse(textOf(SECRETS_DIR, "rabbitmq", "definitions.json"));
+  const names = users.map(({ name }: { name: string }) => name).toSorted();
+  expect(names).toEqual([...Object.keys(system), "admin", "operator"].toSorted());
+  expect(permissions.map(({ user }: { user: string }) => user).toSorted()).toEqual(names);
+  expect(vhosts).toMatchObject([{ name: "/" }]);
+  expect(policies).toHaveLength(1);
+  const { password } = new URL(textOf(SECRETS_DIR, "reporting", "amqp-url"));
+  const { password_hash } = users.find(({ name }: { name: string }) => name === "reporting");
+  const bytes = Buffer.from(password_hash, "base64");
+  const hash = createHash("sha256").update(bytes.subarray(0, 4)).update(password).digest();
+  expect(bytes.subarray(4)).toEqual(hash);
+});
+
+test("run again it changes no password, and what is missing is added", async () => {
+  const SECRETS_DIR = newFolder();
+  await writeSecrets({ SECRETS_DIR });
+  const file = join(SECRETS_DIR, "scheduling", "amqp-url");
+  const before = { url: textOf(file), login: await loginOf({ SECRETS_DIR }) };
+  rmSync(join(SECRETS_DIR, "reporting"), { recursive: true });
+  await writeSecrets({ SECRETS_DIR });
+  expect({ url: textOf(file), login: await loginOf({ SECRETS_DIR }) }).toEqual(before);
+  expect(textOf(SECRETS_DIR, "reporting", "amqp-url")).toContain("amqp://reporting:");
+});
+
+test("with amqps: an authority, its certificate to every client, and one of the broker's names; kept while they are good", async () => {
+  const SECRETS_DIR = newFolder();
+  await writeSecrets({ SECRETS_DIR });
+  expect(readdirSync(join(SECRETS_DIR, "scheduling"))).not.toContain("ca.pem");
+  await writeSecrets({ SECRETS_DIR, BROKERS: "amqps://rabbitmq" });
+  const authority = textOf(SECRETS_DIR, "scheduling", "ca.pem");
+  const first = textOf(SECRETS_DIR, "rabbitmq", "certificate.pem");
+  const certificate = new X509Certificate(first);
+  expect(certificate.checkHost("rabbitmq")).toBe("rabbitmq");
+  expect(certificate.checkHost("elsewhere")).toBeUndefined();
+  expect(certificate.verify(new X509Certificate(authority).publicKey)).toBe(true);
+  expect(readdirSync(join(SECRETS_DIR, "scheduling"))).not.toContain("ca-key.pem");
+  await writeSecrets({ SECRETS_DIR, BROKERS: "amqps://rabbitmq" });
+  expect(textOf(SECRETS_DIR, "rabbitmq", "certificate.pem")).toBe(first);
+  await writeSecrets({ SECRETS_DIR, BROKERS: "amqps://rabbitmq,amqps://rabbitmq-2" });
+  expect(new X509Certificate(textOf(SECRETS_DIR, "rabbitmq", "certificate.pem")).checkHost("rabbitmq-2")).toBe(
+    "rabbitmq-2",
+  );
+  expect(textOf(SECRETS_DIR, "scheduling", "ca.pem")).toBe(authority);
+});
