@@ -10,6 +10,7 @@ export default defineConfig({
       "demo",
       "chaos",
       "interop",
+      "deploy/setup",
       mergeConfig(servers, { test: { name: "scripts", root: "scripts" } }),
     ],
   },
