@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { help, readArguments } from "./cli-arguments.ts";
@@ -12,6 +13,7 @@ import { SavedLetters } from "./saved-letters.ts";
 import { Selection } from "./selection.ts";
 import { findSystemFile, loadSystems } from "./system-file.ts";
 import { told } from "./telemetry.ts";
+import type { TlsOptions } from "./tls.ts";
 import { deadQueue, subscriptionQueue } from "./topology.ts";
 
 /** `amqp-kit dead …`. Exit codes: 0 done, 1 failed, 2 wrong usage. */
@@ -68,7 +70,7 @@ async function run({ command, queues: given, values }: Arguments): Promise<void>
   names.forEach(workQueue);
   if (command === "policy") return policy(names, values);
 
-  const settings = { isPolicySet: values["policy-is-set"], signal: interrupted.signal };
+  const settings = { isPolicySet: values["policy-is-set"], tls: tls(), signal: interrupted.signal };
   await using dead = await DeadLetters.open(urls(), settings);
   const queues = new Map<string, number | undefined>();
   for (const queue of names) queues.set(queue, await dead.count(queue));
@@ -173,6 +175,25 @@ function urls(): string[] {
   if (url === undefined || url === "")
     throw new UsageError("Which broker? Set AMQP_URL, for instance to amqp://user:password@localhost:5672.");
   return url.split(",").map((one) => one.trim());
+}
+
+/** @throws {UsageError} */
+function tls(): TlsOptions | undefined {
+  const { AMQP_CA_FILE, AMQP_CERT_FILE, AMQP_KEY_FILE } = process.env;
+  if (!AMQP_CA_FILE && !AMQP_CERT_FILE && !AMQP_KEY_FILE) return undefined;
+  const content = (variable: string, file: string | undefined): string | undefined => {
+    if (!file) return undefined;
+    try {
+      return readFileSync(file, "utf8");
+    } catch (error) {
+      throw new UsageError(`${variable} must name a file that can be read: ${told(error)}.`);
+    }
+  };
+  return {
+    ca: content("AMQP_CA_FILE", AMQP_CA_FILE),
+    cert: content("AMQP_CERT_FILE", AMQP_CERT_FILE),
+    key: content("AMQP_KEY_FILE", AMQP_KEY_FILE),
+  };
 }
 
 /** Says of the others that there is nothing to do. */

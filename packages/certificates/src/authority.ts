@@ -78,7 +78,8 @@ export async function loadAuthority({ certificatePem, keyPem }: Issued): Promise
   const certificate = new NodeCertificate(certificatePem);
   if (!certificate.ca) throw new Error(`The certificate of ${certificate.subject} is not an authority's.`);
   const key = createPrivateKey(keyPem);
-  if (!certificate.checkPrivateKey(key)) throw new Error(`The key is not that of the authority ${certificate.subject}.`);
+  if (!certificate.checkPrivateKey(key))
+    throw new Error(`The key is not that of the authority ${certificate.subject}.`);
   return authorityOf(new X509Certificate(certificatePem), key.toCryptoKey(algorithm, true, ["sign"]));
 }
 
