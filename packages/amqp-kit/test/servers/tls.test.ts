@@ -1,17 +1,17 @@
 /** A real broker with TLS, once as most are, and once asking its clients for certificates. */
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { type AddressInfo, connect as connectTcp } from "node:net";
+import { type AddressInfo, connect as connectTcp, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer } from "node:tls";
-import { createAuthority } from "@amqp-idioms/certificates";
+import { createAuthority, type Issued } from "@amqp-idioms/certificates";
 import { createVirtualHost, type RabbitMq, type VirtualHost } from "@amqp-idioms/local-servers";
 import { needsPrivateBroker, privateBroker, test as base } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect, onTestFinished, vi } from "vitest";
 import { connect, ConnectionError } from "../../src/index.ts";
 import type { TlsOptions } from "../../src/index.ts";
-import { system } from "../contracts.ts";
+import { prices, system } from "../contracts.ts";
 import { amqpKit } from "../operator.ts";
 import { recordingLogger } from "../recording.ts";
 import { Shop } from "../shop.ts";
@@ -48,6 +48,36 @@ const test = base
 
 function encryptedVirtualHost({ tlsUrl = "", managementUrl }: RabbitMq): Promise<VirtualHost> {
   return createVirtualHost({ url: tlsUrl, managementUrl });
+}
+
+function expired(): Promise<Issued> {
+  const [notBefore, notAfter] = [new Date(Date.now() - 2 * dayMs), new Date(Date.now() - dayMs)];
+  return authority.issue({ hostNames: ["127.0.0.1"], notBefore, notAfter });
+}
+
+/** A broker reads its certificates when it starts: this is what stands in front of one, as a load balancer does, and is given others. */
+async function frontOf({ url }: RabbitMq, { certificatePem, keyPem }: Issued) {
+  const { hostname, port } = new URL(url);
+  const open = new Set<Socket>();
+  const front = createServer({ cert: certificatePem, key: keyPem }, (socket) => {
+    const behind = connectTcp(Number(port), hostname);
+    for (const one of [socket, behind]) open.add(one.on("error", () => {}));
+    socket.pipe(behind).pipe(socket);
+  }).listen(0, "127.0.0.1");
+  await once(front, "listening");
+  const cut = (): void => open.forEach((socket) => socket.destroy());
+  onTestFinished(() => {
+    front.close();
+    cut();
+  });
+  return {
+    at: (url: string): string => url.replace(/:\d+(?=\/)/, `:${(front.address() as AddressInfo).port}`),
+    /** Shows this one from now on, also to those who are connected: they must come again. */
+    show: ({ certificatePem, keyPem }: Issued): void => {
+      front.setSecureContext({ cert: certificatePem, key: keyPem });
+      cut();
+    },
+  };
 }
 
 async function refusal(url: string, tls?: TlsOptions): Promise<Error> {
@@ -99,20 +129,8 @@ describe("refused at once, with what to do, is a broker whose certificate", () =
   });
 
   test("has expired (pitfall 113)", async ({ encrypted: { broker, vhost } }) => {
-    const [notBefore, notAfter] = [new Date(Date.now() - 2 * dayMs), new Date(Date.now() - dayMs)];
-    const { certificatePem, keyPem } = await authority.issue({ hostNames: ["127.0.0.1"], notBefore, notAfter });
-    // A broker reads its certificates when it starts: this is what stands in front of one, as a load balancer does
-    const front = createServer({ cert: certificatePem, key: keyPem }, (socket) => {
-      const { hostname, port } = new URL(broker.url);
-      const behind = connectTcp(Number(port), hostname);
-      for (const one of [socket, behind]) one.on("error", () => {});
-      socket.pipe(behind).pipe(socket);
-    }).listen(0, "127.0.0.1");
-    onTestFinished(() => void front.close());
-    await once(front, "listening");
-    const url = new URL(vhost.url);
-    url.port = String((front.address() as AddressInfo).port);
-    const { message } = await refusal(url.href, { ca });
+    const front = await frontOf(broker, await expired());
+    const { message } = await refusal(front.at(vhost.url), { ca });
     expect(message).toMatch(
       /broker at amqps:\/\/127\.0\.0\.1:\d+.*, or its authority's, has expired\. Renew it there\./,
     );
@@ -127,6 +145,23 @@ describe("refused at once, with what to do, is a broker whose certificate", () =
     const elsewhere = vhost.url.replace("127.0.0.1", "localhost");
     expect((await refusal(elsewhere, { ca })).message).toContain("not for this host name");
   });
+});
+
+test("a certificate that expires while the service runs: not ready, the log says why, and back once it is renewed", async ({
+  encrypted: { broker, vhost },
+  cleanup,
+}) => {
+  const front = await frontOf(broker, server);
+  const logger = recordingLogger();
+  const board = cleanup(await connect(front.at(vhost.url), { system, service: "board", logger, tls: { ca } }));
+  await board.listen(prices, () => {});
+  expect(board.isReady).toBe(true);
+  front.show(await expired());
+  const said = (): string => logger.lines.map(({ message }) => message).join("\n");
+  await expect.poll(said).toMatch(/has expired\. Renew it there\. Next attempt in \d+ ms\./);
+  expect(board.isReady).toBe(false);
+  front.show(await authority.issue({ hostNames: ["127.0.0.1"] }));
+  await expect.poll(() => board.isReady).toBe(true);
 });
 
 describe("a broker that asks for client certificates", () => {
