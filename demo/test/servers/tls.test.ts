@@ -18,9 +18,11 @@ test(
   },
   async ({ broker, database, cleanup, skip }) => {
     const authority = await createAuthority({ name: "Test authority", days: 1 });
-    const server = await authority.issue({ hostNames: ["127.0.0.1"] });
     const ca = authority.certificatePem;
-    const tls = { ca, cert: server.certificatePem, key: server.keyPem, verifyPeer: true };
+    const tls = async (hostName: string) => {
+      const { certificatePem, keyPem } = await authority.issue({ hostNames: [hostName] });
+      return { ca, cert: certificatePem, key: keyPem, verifyPeer: true };
+    };
     const asking = (await privateBroker(broker, { tls })) ?? skip(needsPrivateBroker);
     cleanup(asking);
 
@@ -56,7 +58,6 @@ test(
       body: JSON.stringify({ given: "Ann", surname: "Lee" }),
     });
     expect(added.status).toBe(201);
-    const listed = async (url: string): Promise<unknown> => (await fetch(url)).json();
     await expect.poll(() => listed(`${scheduling.url}/appointments`)).toHaveLength(1);
     await expect
       .poll(() => listed(`${reporting.url}/reports/registrations`))
@@ -74,3 +75,7 @@ test(
     await expect(start("score-display", plain)).rejects.toThrow(/begins with amqp:\/\/, which is not encrypted/);
   },
 );
+
+async function listed(url: string): Promise<unknown> {
+  return (await fetch(url)).json();
+}

@@ -181,19 +181,20 @@ function urls(): string[] {
 function tls(): TlsOptions | undefined {
   const { AMQP_CA_FILE, AMQP_CERT_FILE, AMQP_KEY_FILE } = process.env;
   if (!AMQP_CA_FILE && !AMQP_CERT_FILE && !AMQP_KEY_FILE) return undefined;
-  const content = (variable: string, file: string | undefined): string | undefined => {
-    if (!file) return undefined;
-    try {
-      return readFileSync(file, "utf8");
-    } catch (error) {
-      throw new UsageError(`${variable} must name a file that can be read: ${told(error)}.`);
-    }
-  };
   return {
-    ca: content("AMQP_CA_FILE", AMQP_CA_FILE),
-    cert: content("AMQP_CERT_FILE", AMQP_CERT_FILE),
-    key: content("AMQP_KEY_FILE", AMQP_KEY_FILE),
+    ca: contentOf("AMQP_CA_FILE", AMQP_CA_FILE),
+    cert: contentOf("AMQP_CERT_FILE", AMQP_CERT_FILE),
+    key: contentOf("AMQP_KEY_FILE", AMQP_KEY_FILE),
   };
+}
+
+function contentOf(variable: string, file: string | undefined): string | undefined {
+  if (!file) return undefined;
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new UsageError(`${variable} must name a file that can be read: ${told(error)}.`);
+  }
 }
 
 /** Says of the others that there is nothing to do. */

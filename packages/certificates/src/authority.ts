@@ -1,4 +1,4 @@
-// x509 builds on decorators, which ask for it
+// oxlint-disable-next-line import/no-unassigned-import -- x509 does not load without it
 import "reflect-metadata";
 import { createPrivateKey, KeyObject, webcrypto, X509Certificate as NodeCertificate } from "node:crypto";
 import { isIP } from "node:net";

@@ -41,6 +41,15 @@ export async function whyNoContainers(): Promise<string | undefined> {
   }
 }
 
+/** Where the ports are reached that containers publish. */
+export async function containerHost(): Promise<string> {
+  return hostOf(await getContainerRuntimeClient());
+}
+
+function hostOf({ info }: ContainerRuntimeClient): string {
+  return info.containerRuntime.host === "localhost" ? "127.0.0.1" : info.containerRuntime.host;
+}
+
 /** A server in a container, made by testcontainers and then driven through the Docker engine's own API. */
 export class ContainerEngine implements ServerEngine {
   /** Where the published ports are reached: localhost, except with a remote Docker engine */
@@ -84,7 +93,7 @@ export class ContainerEngine implements ServerEngine {
     this.#client = client;
     this.#container = client.container.getById(id);
     this.#release = guard({ container: id });
-    this.host = client.info.containerRuntime.host === "localhost" ? "127.0.0.1" : client.info.containerRuntime.host;
+    this.host = hostOf(client);
   }
 
   async start(): Promise<void> {

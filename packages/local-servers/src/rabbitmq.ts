@@ -50,6 +50,9 @@ export interface RabbitMq extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** @param hostName  where clients will reach the broker: a name or an address */
+export type MakeTls = (hostName: string) => Promise<BrokerTls>;
+
 export interface StartRabbitMqOptions {
   /** Where to look, in this order. @default all four, as `rabbitMqSources` has them */
   from?: readonly RabbitMqSource[];
@@ -57,8 +60,8 @@ export interface StartRabbitMqOptions {
   log?: (line: string) => void;
   /** Where `AMQP_URL`, `RABBITMQ_MANAGEMENT_URL` and `RABBITMQ_FROM` are read. @default process.env */
   env?: NodeJS.ProcessEnv;
-  /** Has the broker listen for TLS, too; a named one is as it is. @default without TLS */
-  tls?: BrokerTls;
+  /** Has the broker listen for TLS, too, with the certificate for the host name that it is asked for; a named one is as it is. @default without TLS */
+  tls?: MakeTls;
 }
 
 /**
@@ -110,7 +113,7 @@ function noBroker(reasons: string[]): string {
 /** Each returns the broker, or the reason why there is none to be had this way. */
 const ways: Record<
   RabbitMqSource,
-  (env: NodeJS.ProcessEnv, log: (line: string) => void, tls: BrokerTls | undefined) => Promise<RabbitMq | string>
+  (env: NodeJS.ProcessEnv, log: (line: string) => void, tls: MakeTls | undefined) => Promise<RabbitMq | string>
 > = {
   named: useNamed,
   async container(_env, log, tls) {
@@ -122,7 +125,7 @@ const ways: Record<
     log(`Starting RabbitMQ in a container (${rabbitMqImage})`);
     const ports = await brokerPorts(tls);
     const credentials = randomCredentials();
-    const engine = await createRabbitMqContainer(ports, credentials, tls);
+    const engine = await createRabbitMqContainer(ports, credentials, await tls?.(await containers.containerHost()));
     return OwnedRabbitMq.start({ engine, host: engine.host, ports, credentials, source: "container", installed: [] });
   },
   async machine(_env, log, tls) {
@@ -146,17 +149,18 @@ async function startNode(
   scripts: string,
   source: "machine" | "apt",
   installed: string[],
-  tls: BrokerTls | undefined,
+  tls: MakeTls | undefined,
   log: (line: string) => void,
 ): Promise<RabbitMq> {
   log(`Starting a private RabbitMQ node on this machine (${scripts})`);
   const ports = await brokerPorts(tls);
   const credentials = randomCredentials();
-  const engine = await createRabbitMqNode(scripts, ports, credentials, tls);
-  return OwnedRabbitMq.start({ engine, host: "127.0.0.1", ports, credentials, source, installed });
+  const host = "127.0.0.1";
+  const engine = await createRabbitMqNode(scripts, ports, credentials, await tls?.(host));
+  return OwnedRabbitMq.start({ engine, host, ports, credentials, source, installed });
 }
 
-async function brokerPorts(tls: BrokerTls | undefined): Promise<BrokerPorts> {
+async function brokerPorts(tls: MakeTls | undefined): Promise<BrokerPorts> {
   const [amqp = 0, management = 0, amqps] = await freePorts(tls === undefined ? 2 : 3);
   return { amqp, management, amqps };
 }

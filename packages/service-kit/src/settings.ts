@@ -104,7 +104,7 @@ function pemFile(name: string, holding: keyof typeof pem): Setting<string | unde
 }
 
 /** As `tls` of `connect` takes it; undefined when nothing is set. */
-export interface TlsSettings {
+interface TlsSettings {
   readonly ca: string | undefined;
   readonly cert: string | undefined;
   readonly key: string | undefined;

@@ -34,6 +34,17 @@ function thrownBy(call: () => unknown): unknown {
   }
 }
 
+/** Variable → the file that it names, which holds this. */
+function files(contents: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(contents).map(([variable, content]) => [variable, named(variable, content)]),
+  );
+}
+
+function tls(env: Record<string, string>) {
+  return readSettings(serviceSettings(0), env).tls;
+}
+
 function database(env: Record<string, string>) {
   return readSettings(databaseSettings("scheduling"), env).database;
 }
@@ -84,10 +95,6 @@ describe("settings", () => {
 });
 
 describe("certificates for the broker", () => {
-  const files = (names: Record<string, string>): Record<string, string> =>
-    Object.fromEntries(Object.entries(names).map(([variable, content]) => [variable, named(variable, content)]));
-  const tls = (env: Record<string, string>) => readSettings(serviceSettings(0), env).tls;
-
   test("are what the files hold, as connect takes them", async () => {
     const authority = await createAuthority({ name: "Test authority", days: 1 });
     const client = await authority.issue({ hostNames: [], commonName: "scheduling", client: true });
