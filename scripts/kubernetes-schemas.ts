@@ -60,6 +60,19 @@ export const rabbitMqKinds = {
       permissions: z.strictObject({ configure: z.string(), write: z.string(), read: z.string() }),
     }),
   }),
+  Policy: z.strictObject({
+    ...rabbitMq,
+    kind: z.literal("Policy"),
+    spec: z.strictObject({
+      rabbitmqClusterReference: named,
+      name: z.string(),
+      vhost: z.string(),
+      pattern: z.string(),
+      applyTo: z.enum(["queues", "exchanges", "all"]),
+      definition: z.strictObject({ "delivery-limit": z.int() }),
+      priority: z.int(),
+    }),
+  }),
 };
 
 const probe = (path: string) => z.object({ httpGet: z.object({ path: z.literal(path), port: z.literal("http") }) });

@@ -18,6 +18,7 @@ import {
 } from "./kubernetes-schemas.ts";
 import { runCommand } from "./run-command.ts";
 
+const isWriting = process.argv.includes("--write");
 const folder = "deploy/k8s";
 const Resource = z.looseObject({
   apiVersion: z.string(),
@@ -109,8 +110,8 @@ function checkFiles({ resources, images }: z.output<typeof Kustomization>): void
 }
 
 function checkRabbitMq(): void {
-  const { RabbitmqCluster, User, Permission } = rabbitMqKinds;
-  const schema = z.discriminatedUnion("kind", [RabbitmqCluster, User, Permission]);
+  const { RabbitmqCluster, User, Permission, Policy } = rabbitMqKinds;
+  const schema = z.discriminatedUnion("kind", [RabbitmqCluster, User, Permission, Policy]);
   for (const manifest of manifests.filter(isRabbitMq)) parsed(manifest, schema);
 }
 
@@ -188,7 +189,7 @@ function ourPodSelectors(value: unknown): Record<string, string>[] {
   return [...here, ...Object.values(value).flatMap(ourPodSelectors)];
 }
 
-/** Subscribers are scaled by their own queue, and by nobody else's. */
+/** Subscribers are scaled by their own queue, and by nobody else's; what they set aside is kept by a policy. */
 function checkScaling(): void {
   const system = readFileSync("packages/contracts/src/system.ts", "utf8");
   const subscribers = services.filter((service) => new RegExp(`\\b"?${service}"?: \\{[^}]*subscribes:`).test(system));
@@ -209,30 +210,37 @@ function checkScaling(): void {
   for (const service of subscribers.filter((service) => !scaled.includes(service))) {
     faults.push(`${folder}/services/${service}.yaml: has no ScaledObject, and ${service} subscribes`);
   }
+  const patterns = manifestsOf("Policy").flatMap(
+    ({ resource }) => rabbitMqKinds.Policy.safeParse(resource).data?.spec.pattern ?? [],
+  );
+  for (const service of subscribers) {
+    const queue = `notify.patient.add.${service}.dead`;
+    if (!patterns.some((pattern) => new RegExp(pattern).test(queue))) {
+      faults.push(`${folder}/broker/policies.yaml: no policy is for ${queue}`);
+    }
+  }
 }
 
-/** The rights on the broker are those that docs/security.md lists, and that the tests try. */
+/** The rights on the broker are those that docs/security.md lists, and that the tests try; `--write` copies them from there. */
 function checkPermissions(): void {
   const file = `${folder}/broker/users.yaml`;
-  const listed = readFileSync("docs/security.md", "utf8").matchAll(
+  const lines = readFileSync("docs/security.md", "utf8").matchAll(
     /^rabbitmqctl set_permissions (\S+) '(.+)' '(.+)' '(.+)'$/gm,
   );
-  const expected = new Map(
-    [...listed].map(([, user = "", configure, write, read]) => [user, { configure, write, read }]),
-  );
+  const listed = new Map([...lines].map(([, user = "", configure, write, read]) => [user, { configure, write, read }]));
+  let text = readFileSync(file, "utf8");
   for (const service of services) {
     if (!manifestsOf("User").some(({ name }) => name === service)) faults.push(`${file}: has no User ${service}`);
-    const manifest = manifestsOf("Permission").find(({ name }) => name === service);
-    const permissions = manifest && rabbitMqKinds.Permission.safeParse(manifest.resource).data?.spec.permissions;
-    const rights = expected.get(service);
     for (const right of ["configure", "write", "read"] as const) {
-      if (permissions?.[right] !== rights?.[right]) {
-        faults.push(
-          `${file}: ${service} may ${right} ${permissions?.[right]}, but docs/security.md says ${rights?.[right]}`,
-        );
+      const rule = new RegExp(`(userReference: \\{ name: ${service} \\}[^]*?\\b${right}: )(.*)`);
+      const [found, expected] = [rule.exec(text)?.[2], listed.get(service)?.[right]];
+      if (isWriting) text = text.replace(rule, (_, before) => `${before}${expected}`);
+      else if (found === undefined || found !== expected) {
+        faults.push(`${file}: ${service} may ${right} ${found}, but docs/security.md says ${expected}`);
       }
     }
   }
+  if (isWriting) writeFileSync(file, text);
 }
 
 /**

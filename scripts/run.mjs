@@ -23,6 +23,7 @@ const plans = {
   "scripts/test.ts": "every test that this machine can run, with one summary at the end",
   "scripts/check.ts": "format, lint, types, imports, dead code, documents and manifests",
   "scripts/docs.ts": "the documents: code that they show is copied from its file",
+  "scripts/kubernetes.ts": "the manifests of deploy/k8s: schemas, and what the sources say",
   "scripts/planted.ts": "every check against a copy with a violation planted in it, which it must find",
   "scripts/mutants.ts": "tests of docs/pitfalls.md without the measure that each is about, which must fail",
 };
