@@ -9,7 +9,7 @@ export interface Figure {
 }
 
 export interface BenchServers {
-  broker: Pick<RabbitMq, "url" | "managementUrl">;
+  broker: Pick<RabbitMq, "url" | "managementUrl" | "version">;
   /** Without one, the outbox is not measured */
   postgresUrl: string | undefined;
 }

@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { startPostgres, startRabbitMq } from "@amqp-idioms/local-servers";
-import { bench } from "./bench.ts";
+import { bench, hasDefaultQueueTypes } from "./bench.ts";
 import { rounded, tableOf } from "./table.ts";
 
 const page = "docs/scaling.md";
@@ -24,6 +24,8 @@ async function main(): Promise<void> {
   await using broker = await startRabbitMq({ log });
   const postgres = await startPostgres({ log });
   try {
+    if (!hasDefaultQueueTypes(broker))
+      log(`Quorum queues are not measured: they need RabbitMQ 3.11 or newer, this is ${broker.version}.`);
     if (postgres.reason !== undefined) log(`The outbox is not measured: it ${postgres.reason}`);
     const figures = await bench(
       { broker, postgresUrl: postgres.server?.url },

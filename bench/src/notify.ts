@@ -15,6 +15,8 @@ export async function measureNotify(
 ): Promise<Figure[]> {
   await using vhost = await createVirtualHost(broker, { defaultQueueType: type });
   await using notifier = await connect(vhost.url, { system, service: "teller" });
+  const queue = await vhost.management.queue(vhost.name, subscriptionQueue);
+  if (queue?.type !== type) throw new Error(`${subscriptionQueue} is a ${queue?.type} queue, not a ${type} one.`);
   const connection = await bareConnection(vhost.url);
   const bare = await barePublisher(connection, happened.name);
   const body = Buffer.from(JSON.stringify(message));
