@@ -60,8 +60,10 @@ function read(): { seconds: number; isWriting: boolean } | undefined {
 
 function write(text: string): void {
   const before = readFileSync(page, "utf8");
+  const block = /(<!-- bench -->\n)[^]*?(\n<!-- \/bench -->)/;
+  if (!block.test(before)) throw new Error(`${page} has no <!-- bench --> … <!-- /bench --> to put the figures into.`);
   writeFileSync(
     page,
-    before.replace(/(<!-- bench -->\n)[^]*?(\n<!-- \/bench -->)/, (_, start, end) => `${start}${text}${end}`),
+    before.replace(block, (_, start, end) => `${start}${text}${end}`),
   );
 }
