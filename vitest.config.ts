@@ -10,6 +10,7 @@ export default defineConfig({
       "demo",
       "chaos",
       "interop",
+      "bench",
       mergeConfig(servers, { test: { name: "scripts", root: "scripts" } }),
     ],
   },

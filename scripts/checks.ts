@@ -6,6 +6,7 @@ export const checks = {
   types: ["turbo", "run", "typecheck", "//#typecheck:scripts", "--continue", "--output-logs=errors-only"],
   unused: ["knip"],
   documents: ["node", "scripts/docs.ts"],
+  manifests: ["node", "scripts/kubernetes.ts"],
 } satisfies Record<string, [string, ...string[]]>;
 
 export type CheckName = keyof typeof checks;

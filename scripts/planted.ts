@@ -363,6 +363,89 @@ const violations: Violation[] = [
     because: /this test is not named under that pitfall: 31 .*planted/,
     plant: unitTest("planted.test.ts", 'test("planted (pitfall 31)", () => {\n  expect(1).toBe(1);\n});\n'),
   },
+  ...(
+    [
+      {
+        what: "a field that Kubernetes does not know",
+        file: "services/scheduling.yaml",
+        replace: ["cooldownPeriod: 300", "planted: 300"],
+        because: /ScaledObject scheduling: .*'"planted"' does not exist in type/,
+      },
+      {
+        what: "a value of the wrong type",
+        file: "services/score-display.yaml",
+        replace: ["maxUnavailable: 1", "maxUnavailable: [planted]"],
+        because: /PodDisruptionBudget score-display: Type 'string\[\]' is not assignable/,
+      },
+      {
+        what: "a kind that Kubernetes does not know",
+        file: "services/score-producer.yaml",
+        replace: ["policy/v1", "policy/planted"],
+        because: /knows no policy\/planted PodDisruptionBudget/,
+      },
+      {
+        what: "a field that RabbitMQ's operator does not know",
+        file: "broker/cluster.yaml",
+        replace: ["  persistence:", "  planted: 1\n  persistence:"],
+        because: /RabbitmqCluster broker: .*Unrecognized key: "planted"/,
+      },
+      {
+        what: "a container that may write to its disk",
+        file: "services/add-patient-api.yaml",
+        replace: ["readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"],
+        because: /Deployment add-patient-api: .*expected true\s.*readOnlyRootFilesystem/,
+      },
+      {
+        what: "more of kustomize than is known here",
+        file: "kustomization.yaml",
+        replace: ["resources:", "planted: 1\nresources:"],
+        because: /kustomization\.yaml: .*Unrecognized key: "planted"/,
+      },
+      {
+        what: "a manifest that nobody uses",
+        file: "planted.yaml",
+        because: /planted\.yaml: is in no resources of kustomization\.yaml/,
+      },
+      {
+        what: "a setting that no service has",
+        file: "services/patient-registry.yaml",
+        replace: ["name: HOST,", "name: PLANTED,"],
+        because: /patient-registry\.yaml: README\.md knows no setting PLANTED/,
+      },
+      {
+        what: "a policy that selects nobody",
+        file: "network-policies.yaml",
+        replace: ["amqp-idioms/database:", "amqp-idioms/planted:"],
+        because: /selects no pod: {"amqp-idioms\/planted":"true"}/,
+      },
+      {
+        what: "a subscriber that is scaled by another's queue",
+        file: "services/reporting.yaml",
+        replace: ["notify.patient.add.reporting", "notify.patient.add.scheduling"],
+        because: /ScaledObject reporting: target, credentials and queue are not those of reporting/,
+      },
+      {
+        what: "a dead queue that no policy keeps",
+        file: "broker/policies.yaml",
+        replace: ["reporting", "planted"],
+        because: /no policy is for notify\.patient\.add\.reporting\.dead/,
+      },
+      {
+        what: "a service that may do more on the broker than is documented",
+        file: "broker/users.yaml",
+        replace: ["^(api|add_patient|get_patient)$", "^(planted|add_patient|get_patient)$"],
+        because: /add-patient-api may write \^\(planted\|add_patient/,
+      },
+    ] satisfies { what: string; file: string; replace?: [string, string]; because: RegExp }[]
+  ).map(({ what, file, because, ...planted }): Violation => {
+    const [text, instead] = planted.replace ?? [];
+    return {
+      what,
+      fails: "manifests",
+      because,
+      plant: { [`deploy/k8s/${file}`]: (before) => (before ?? "").replace(text ?? "", () => instead ?? "") },
+    };
+  }),
 ];
 
 const copy = mkdtempSync(join(tmpdir(), "amqp-idioms-planted-"));

@@ -100,7 +100,7 @@ function countUnitTests(directory: string): void {
 /** In this process, because vitest's own command leaves its global teardown out when it is interrupted. */
 async function runVitest(vitestArgs: string[]): Promise<void> {
   const { filter, options } = parseCLI(["vitest", "run", ...vitestArgs]);
-  const files = globSync("{packages/*,services/*,demo,chaos,interop,scripts}/test/**/*.{test,test-d}.ts");
+  const files = globSync("{packages/*,services/*,demo,bench,chaos,interop,scripts}/test/**/*.{test,test-d}.ts");
   const isPicked = (file: string): boolean => filter.length === 0 || filter.some((text) => file.includes(text));
   const picked = files.filter(vitestArgs.length === 0 ? (file) => !file.includes("/test/unit/") : isPicked);
   if (picked.length === 0) {
