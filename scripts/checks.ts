@@ -6,6 +6,7 @@ export const checks = {
   types: ["turbo", "run", "typecheck", "//#typecheck:scripts", "--continue", "--output-logs=errors-only"],
   unused: ["knip"],
   documents: ["node", "scripts/docs.ts"],
+  definitions: ["node", "packages/contracts/definitions.ts"],
 } satisfies Record<string, [string, ...string[]]>;
 
 export type CheckName = keyof typeof checks;

@@ -19,6 +19,8 @@ const plans = {
     "the demo: a RabbitMQ, six services and their story, on this machine; Ctrl-C stops and removes all of it",
   "chaos/src/main.ts":
     "the system under load and faults, with a ledger outside of it of what was accepted and what had an effect",
+  "packages/contracts/definitions.ts":
+    "the broker's definitions and the rights that docs/security.md shows: written anew",
   "scripts/test.ts": "every test that this machine can run, with one summary at the end",
   "scripts/check.ts": "format, lint, types, imports, dead code and documents",
   "scripts/docs.ts": "the documents: code that they show is copied from its file",
