@@ -1,10 +1,13 @@
-import { system } from "@amqp-idioms/contracts";
-import type { VirtualHost } from "@amqp-idioms/local-servers";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { readFile } from "node:fs/promises";
+import { addPatient, getPatient, patientAdded, system } from "@amqp-idioms/contracts";
+import { Management, type VirtualHost } from "@amqp-idioms/local-servers";
 import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
-import { connect, TopologyError } from "amqp-kit";
+import { connect, defineSystem, TopologyError } from "amqp-kit";
 import { operatorPermissions, permissionsOf, type Permissions } from "amqp-kit/derive";
 import { describe, expect } from "vitest";
-import { partsOf, play, type Service, type User } from "../parts.ts";
+import { bareUser } from "../peers/bare-user.ts";
+import { partsOf, patient, play, type Service, type User } from "../parts.ts";
 
 const permissions: Record<User, Permissions> = { ...permissionsOf(system), operator: operatorPermissions(system) };
 const users = Object.keys(permissions) as User[];
@@ -72,4 +75,152 @@ test("under those rights nobody plays another's part, and each refusal says so",
   }
   await expect(as("scheduling", "reporting")).rejects.toThrow(/not permitted/);
   await expect(as("reporting", "scheduling")).rejects.toThrow(/not permitted/);
+});
+
+describe("scheduling's user, with a client of its own,", () => {
+  const notifications = "notify.patient.add";
+  const own = `${notifications}.scheduling`;
+  const others = `${notifications}.reporting`;
+  type User = Awaited<ReturnType<typeof bareUser>>;
+  const attempts: Record<string, { on: string; tries: (user: User) => Promise<unknown> }> = {
+    "publish a patient notification": { on: notifications, tries: ({ publish }) => publish(notifications, "") },
+    "have its own queue dead-letter into the notification's exchange": {
+      on: notifications,
+      tries: ({ attempt }) =>
+        attempt((channel) => channel.assertQueue(`${own}.delay.1`, { deadLetterExchange: notifications })),
+    },
+    "have its own exchange pass on to the notification's": {
+      on: notifications,
+      tries: ({ attempt }) =>
+        attempt((channel) => channel.assertExchange(`${own}.delay.1`, "direct", { alternateExchange: notifications })),
+    },
+    "read reporting's queue": { on: others, tries: ({ attempt }) => attempt((channel) => channel.get(others)) },
+    "consume reporting's queue": {
+      on: others,
+      tries: ({ attempt }) => attempt((channel) => channel.consume(others, () => {})),
+    },
+    "read what reporting has set aside": {
+      on: `${others}.dead`,
+      tries: ({ attempt }) => attempt((channel) => channel.get(`${others}.dead`)),
+    },
+    "write to reporting's queue through the default exchange": {
+      on: "amq.default",
+      tries: ({ publish }) => publish("", others),
+    },
+    "have its own queue dead-letter into reporting's": {
+      on: "amq.default",
+      tries: ({ attempt }) =>
+        attempt((channel) =>
+          channel.assertQueue(`${own}.delay.1`, { deadLetterExchange: "", deadLetterRoutingKey: others }),
+        ),
+    },
+    "write to reporting's queue through its failures' exchange": {
+      on: `${others}.failed`,
+      tries: ({ publish }) => publish(`${others}.failed`, "again"),
+    },
+    "bind reporting's queue": {
+      on: others,
+      tries: ({ attempt }) => attempt((channel) => channel.bindQueue(others, `${own}.failed`, "again")),
+    },
+    "unbind reporting's queue": {
+      on: others,
+      tries: ({ attempt }) => attempt((channel) => channel.unbindQueue(others, notifications, "")),
+    },
+    "empty reporting's queue": { on: others, tries: ({ attempt }) => attempt((channel) => channel.purgeQueue(others)) },
+    "delete reporting's queue": {
+      on: others,
+      tries: ({ attempt }) => attempt((channel) => channel.deleteQueue(others)),
+    },
+    "delete the notification's exchange": {
+      on: notifications,
+      tries: ({ attempt }) => attempt((channel) => channel.deleteExchange(notifications)),
+    },
+    "take a request": { on: "add_patient", tries: ({ attempt }) => attempt((channel) => channel.get("add_patient")) },
+    "have requests come to a queue of its own": {
+      on: "api",
+      tries: ({ attempt }) => attempt((channel) => channel.bindQueue(own, "api", "add_patient")),
+    },
+    "answer a request": { on: "amq.default", tries: ({ publish }) => publish("", "amq.gen-JzTY20BRgKO-HjmUJj0wLg") },
+  };
+
+  test("is refused whatever is not its part, with the broker's word for it", async ({ vhost, cleanup }) => {
+    const registry = cleanup(await connect(vhost.url, { system, service: "patient-registry" }));
+    await registry.respond(addPatient, () => patient);
+    for (const service of ["scheduling", "reporting"] as const) {
+      const subscriber = cleanup(await connect(vhost.url, { system, service }));
+      await subscriber.subscribe(patientAdded, () => {});
+    }
+    const scheduling = cleanup(await bareUser(await createUser(vhost, cleanup, "scheduling")));
+    for (const [what, { on, tries }] of Object.entries(attempts)) {
+      const refusal = `^.*403 \\(ACCESS-REFUSED\\).*access to (exchange|queue) '${on}' .*refused for user`;
+      expect(await tries(scheduling), what).toMatch(new RegExp(refusal));
+    }
+    // The same client may do what is its part
+    expect(await scheduling.publish(`${own}.failed`, `${own}.dead`)).toBe("published");
+  });
+});
+
+describe("what RabbitMQ cannot restrict, as docs/security.md says:", () => {
+  test("who may write to the default exchange reaches every queue", async ({ vhost, cleanup }) => {
+    cleanup(await connect(vhost.url, { system, service: "patient-registry" }));
+    const registry = cleanup(await bareUser(await createUser(vhost, cleanup, "patient-registry")));
+    const theirs = "notify.patient.add.scheduling.dead";
+    await vhost.management.declareQueue(vhost.name, theirs);
+    expect(await registry.publish("", theirs)).toBe("published");
+    expect(await vhost.management.getMessages(vhost.name, theirs)).toHaveLength(1);
+  });
+
+  test("who may declare may delete", async ({ vhost, cleanup }) => {
+    cleanup(await connect(vhost.url, { system, service: "score-producer" }));
+    const display = cleanup(await bareUser(await createUser(vhost, cleanup, "score-display")));
+    await display.attempt((channel) => channel.deleteExchange("score_updates"));
+    expect(await vhost.management.exchanges(vhost.name)).toEqual([]);
+  });
+
+  test("who may ask one operation of an exchange may ask all of them", async ({ vhost, cleanup }) => {
+    const registry = cleanup(await connect(vhost.url, { system, service: "patient-registry" }));
+    await registry.respond(getPatient, () => patient);
+    const asksOne = permissionsOf(defineSystem({ "add-patient-api": { requests: [addPatient] } }))["add-patient-api"];
+    const api = cleanup(await bareUser(await createUser(vhost, cleanup, "add-patient-api", asksOne)));
+    using refused = recordRefusals();
+    expect(await api.publish("api", "get_patient")).toBe("published");
+    await expect.poll(() => refused.contracts).toEqual(["get_patient"]);
+  });
+
+  test("on 3.x everybody sees how many messages and consumers a queue has, on 4.3 whoever has any right on it", async ({
+    vhost,
+    broker,
+    cleanup,
+  }) => {
+    cleanup(await connect(vhost.url, { system, service: "patient-registry" }));
+    const producer = cleanup(await bareUser(await createUser(vhost, cleanup, "score-producer")));
+    const seen = await producer.attempt((channel) => channel.checkQueue("notify.patient.add.reporting"));
+    if (broker.version.startsWith("3.")) expect(seen).toMatchObject({ messageCount: 0, consumerCount: 0 });
+    else expect(seen).toContain("ACCESS-REFUSED");
+  });
+});
+
+/** Which contracts' requests the kit refuses: that they reached it. */
+function recordRefusals(): Disposable & { contracts: unknown[] } {
+  const contracts: unknown[] = [];
+  const record = (facts: unknown): void => void contracts.push((facts as { contract: string }).contract);
+  subscribe("amqp-kit:request-refused", record);
+  return { contracts, [Symbol.dispose]: () => void unsubscribe("amqp-kit:request-refused", record) };
+}
+
+test("definitions.json can be imported as it is, once its users are there: then everybody works", async ({
+  ownBroker,
+  cleanup,
+}) => {
+  const { url, managementUrl, version } = ownBroker;
+  const management = new Management(managementUrl ?? "");
+  const file = new URL("../../../packages/contracts/definitions.json", import.meta.url);
+  const { policies, ...rest } = JSON.parse(await readFile(file, "utf8"));
+  const nothing = { vhost: "/", configure: "", write: "", read: "" };
+  for (const user of users) await management.createUser(user, "secret", nothing);
+  // 3.x refuses the policy, and needs none
+  await management.importDefinitions(version.startsWith("3.") ? rest : { policies, ...rest });
+  const vhost = { name: "/", url, management, close: async () => {}, [Symbol.asyncDispose]: async () => {} };
+  const urlOf = (user: User): string => url.replace(/\/\/[^@]*@/, `//${user}:secret@`);
+  await expect(play(["broadcast", "request", "operate"], { vhost, cleanup, urlOf })).resolves.toBeUndefined();
 });
