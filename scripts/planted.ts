@@ -234,6 +234,18 @@ const violations: Violation[] = [
     plant: { "packages/amqp-kit/src/contract.ts": appends('import "node:fs";') },
   },
   {
+    what: "derive.ts that imports the topology, and with it amqplib",
+    fails: "lint",
+    because: /neither amqplib nor I\/O/,
+    plant: { "packages/amqp-kit/src/derive.ts": appends('import "./topology.ts";') },
+  },
+  {
+    what: "derive.ts that does I/O",
+    fails: "lint",
+    because: /neither amqplib nor I\/O/,
+    plant: { "packages/amqp-kit/src/derive.ts": appends('import "node:fs";') },
+  },
+  {
     what: "a peer in plain amqplib that uses the kit",
     fails: "lint",
     because: /proves nothing/,
@@ -446,6 +458,24 @@ const violations: Violation[] = [
       plant: { [`deploy/k8s/${file}`]: (before) => (before ?? "").replace(text ?? "", () => instead ?? "") },
     };
   }),
+  {
+    what: "a subscriber that the broker's definitions do not know",
+    fails: "definitions",
+    because: /packages\/contracts\/definitions\.json: is not what system\.ts says any more/,
+    plant: {
+      "packages/contracts/src/system.ts": (text) =>
+        (text ?? "").replace("  reporting:", "  planted: { subscribes: [patientAdded] },\n  reporting:"),
+    },
+  },
+  {
+    what: "a page that shows other rights than those of the definitions",
+    fails: "definitions",
+    because: /docs\/security\.md: is not what system\.ts says any more/,
+    plant: {
+      "docs/security.md": (text) =>
+        (text ?? "").replace("set_permissions score-producer '^score_updates$'", "set_permissions score-producer '.*'"),
+    },
+  },
 ];
 
 const copy = mkdtempSync(join(tmpdir(), "amqp-idioms-planted-"));

@@ -20,6 +20,8 @@ const plans = {
   "chaos/src/main.ts":
     "the system under load and faults, with a ledger outside of it of what was accepted and what had an effect",
   "bench/src/main.ts": "the figures of docs/scaling.md, on this machine; they mean something while nothing else runs",
+  "packages/contracts/definitions.ts":
+    "the broker's definitions and the rights that docs/security.md shows: written anew",
   "scripts/test.ts": "every test that this machine can run, with one summary at the end",
   "scripts/check.ts": "format, lint, types, imports, dead code, documents and manifests",
   "scripts/docs.ts": "the documents: code that they show is copied from its file",

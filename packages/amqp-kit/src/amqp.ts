@@ -12,17 +12,12 @@ import { checkOptions, maxConcurrency, positive, readSubscribeOptions } from "./
 import type { ListenOptions, RespondOptions, SubscribeOptions } from "./options.ts";
 import { Publisher } from "./publisher.ts";
 import { Requester, Responder } from "./request-response.ts";
+import { subscriptionQueue } from "./names.ts";
 import type { RequestOptions } from "./request-response.ts";
 import { silent, told } from "./telemetry.ts";
 import type { Logger } from "./telemetry.ts";
 import type { TlsOptions } from "./tls.ts";
-import {
-  bindSubscription,
-  declareApiExchange,
-  declareBroadcastExchange,
-  declareSubscription,
-  subscriptionQueue,
-} from "./topology.ts";
+import { bindSubscription, declareApiExchange, declareBroadcastExchange, declareSubscription } from "./topology.ts";
 
 /** One listener, subscriber or responder. */
 export interface Consuming {

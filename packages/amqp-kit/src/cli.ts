@@ -9,12 +9,12 @@ import { Groups, counted, recordOf, summaryOf, textOf } from "./dead-letter-text
 import { DeadLetters, workQueue } from "./dead-letters.ts";
 import { deadPolicy, policyCommand, warningOf } from "./dead-policy.ts";
 import { UsageError } from "./errors.ts";
+import { deadQueue, subscriptionQueues } from "./names.ts";
 import { SavedLetters } from "./saved-letters.ts";
 import { Selection } from "./selection.ts";
 import { findSystemFile, loadSystems } from "./system-file.ts";
 import { told } from "./telemetry.ts";
 import type { TlsOptions } from "./tls.ts";
-import { deadQueue, subscriptionQueue } from "./topology.ts";
 
 /** `amqp-kit dead …`. Exit codes: 0 done, 1 failed, 2 wrong usage. */
 
@@ -162,9 +162,7 @@ async function deadQueues(file: string | undefined, isNeeded: boolean): Promise<
     throw new UsageError(`Whose queues? Name the module that exports the system: --system FILE, or ${inPackageJson}.`);
   }
   const systems = found === undefined ? [] : await loadSystems(found);
-  const queues = systems
-    .flatMap((system) => Object.entries(system))
-    .flatMap(([service, { subscribes = [] }]) => subscribes.map((contract) => subscriptionQueue(contract, service)));
+  const queues = systems.flatMap(subscriptionQueues);
   if (queues.length === 0 && isNeeded) throw new UsageError(`Nobody subscribes to anything in the system of ${found}.`);
   return [...new Set(queues.map(deadQueue))];
 }

@@ -5,6 +5,7 @@ import type { Channel } from "./connection.ts";
 import { countsLooks, refusalToLook } from "./dead-policy.ts";
 import { Deadline } from "./deadline.ts";
 import { ConnectionError, UsageError } from "./errors.ts";
+import { failedExchange } from "./names.ts";
 import type { Outgoing } from "./publisher.ts";
 import { Publisher } from "./publisher.ts";
 import { headersThatTravel, movedOn } from "./retry.ts";
@@ -107,7 +108,7 @@ export class DeadLetters implements AsyncDisposable {
    * @throws {PublishError} {ConnectionError} what was not confirmed is still there
    */
   async sendBack(queue: string, isWanted: Choice, onProgress: (sent: number, seen: number) => void): Promise<void> {
-    const publisher = new Publisher(this.#publishing, `${workQueue(queue)}.failed`);
+    const publisher = new Publisher(this.#publishing, failedExchange(workQueue(queue)));
     await this.#withHand(queue, async (hand) => {
       let sent = 0;
       let seen = 0;
