@@ -11,6 +11,7 @@ export default defineConfig({
       "chaos",
       "interop",
       "deploy/setup",
+      "bench",
       mergeConfig(servers, { test: { name: "scripts", root: "scripts" } }),
     ],
   },

@@ -6,6 +6,8 @@ export const checks = {
   types: ["turbo", "run", "typecheck", "//#typecheck:scripts", "--continue", "--output-logs=errors-only"],
   unused: ["knip"],
   documents: ["node", "scripts/docs.ts"],
+  manifests: ["node", "scripts/kubernetes.ts"],
+  definitions: ["node", "packages/contracts/definitions.ts"],
 } satisfies Record<string, [string, ...string[]]>;
 
 export type CheckName = keyof typeof checks;

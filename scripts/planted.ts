@@ -234,6 +234,18 @@ const violations: Violation[] = [
     plant: { "packages/amqp-kit/src/contract.ts": appends('import "node:fs";') },
   },
   {
+    what: "derive.ts that imports the topology, and with it amqplib",
+    fails: "lint",
+    because: /neither amqplib nor I\/O/,
+    plant: { "packages/amqp-kit/src/derive.ts": appends('import "./topology.ts";') },
+  },
+  {
+    what: "derive.ts that does I/O",
+    fails: "lint",
+    because: /neither amqplib nor I\/O/,
+    plant: { "packages/amqp-kit/src/derive.ts": appends('import "node:fs";') },
+  },
+  {
     what: "a peer in plain amqplib that uses the kit",
     fails: "lint",
     because: /proves nothing/,
@@ -362,6 +374,107 @@ const violations: Violation[] = [
     fails: "documents",
     because: /this test is not named under that pitfall: 31 .*planted/,
     plant: unitTest("planted.test.ts", 'test("planted (pitfall 31)", () => {\n  expect(1).toBe(1);\n});\n'),
+  },
+  ...(
+    [
+      {
+        what: "a field that Kubernetes does not know",
+        file: "services/scheduling.yaml",
+        replace: ["cooldownPeriod: 300", "planted: 300"],
+        because: /ScaledObject scheduling: .*'"planted"' does not exist in type/,
+      },
+      {
+        what: "a value of the wrong type",
+        file: "services/score-display.yaml",
+        replace: ["maxUnavailable: 1", "maxUnavailable: [planted]"],
+        because: /PodDisruptionBudget score-display: Type 'string\[\]' is not assignable/,
+      },
+      {
+        what: "a kind that Kubernetes does not know",
+        file: "services/score-producer.yaml",
+        replace: ["policy/v1", "policy/planted"],
+        because: /knows no policy\/planted PodDisruptionBudget/,
+      },
+      {
+        what: "a field that RabbitMQ's operator does not know",
+        file: "broker/cluster.yaml",
+        replace: ["  persistence:", "  planted: 1\n  persistence:"],
+        because: /RabbitmqCluster broker: .*Unrecognized key: "planted"/,
+      },
+      {
+        what: "a container that may write to its disk",
+        file: "services/add-patient-api.yaml",
+        replace: ["readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"],
+        because: /Deployment add-patient-api: .*expected true\s.*readOnlyRootFilesystem/,
+      },
+      {
+        what: "more of kustomize than is known here",
+        file: "kustomization.yaml",
+        replace: ["resources:", "planted: 1\nresources:"],
+        because: /kustomization\.yaml: .*Unrecognized key: "planted"/,
+      },
+      {
+        what: "a manifest that nobody uses",
+        file: "planted.yaml",
+        because: /planted\.yaml: is in no resources of kustomization\.yaml/,
+      },
+      {
+        what: "a setting that no service has",
+        file: "services/patient-registry.yaml",
+        replace: ["name: HOST,", "name: PLANTED,"],
+        because: /patient-registry\.yaml: README\.md knows no setting PLANTED/,
+      },
+      {
+        what: "a policy that selects nobody",
+        file: "network-policies.yaml",
+        replace: ["amqp-idioms/database:", "amqp-idioms/planted:"],
+        because: /selects no pod: {"amqp-idioms\/planted":"true"}/,
+      },
+      {
+        what: "a subscriber that is scaled by another's queue",
+        file: "services/reporting.yaml",
+        replace: ["notify.patient.add.reporting", "notify.patient.add.scheduling"],
+        because: /ScaledObject reporting: target, credentials and queue are not those of reporting/,
+      },
+      {
+        what: "a dead queue that no policy keeps",
+        file: "broker/policies.yaml",
+        replace: ["reporting", "planted"],
+        because: /no policy is for notify\.patient\.add\.reporting\.dead/,
+      },
+      {
+        what: "a service that may do more on the broker than is documented",
+        file: "broker/users.yaml",
+        replace: ["^(api|add_patient|get_patient)$", "^(planted|add_patient|get_patient)$"],
+        because: /add-patient-api may write \^\(planted\|add_patient/,
+      },
+    ] satisfies { what: string; file: string; replace?: [string, string]; because: RegExp }[]
+  ).map(({ what, file, because, ...planted }): Violation => {
+    const [text, instead] = planted.replace ?? [];
+    return {
+      what,
+      fails: "manifests",
+      because,
+      plant: { [`deploy/k8s/${file}`]: (before) => (before ?? "").replace(text ?? "", () => instead ?? "") },
+    };
+  }),
+  {
+    what: "a subscriber that the broker's definitions do not know",
+    fails: "definitions",
+    because: /packages\/contracts\/definitions\.json: is not what system\.ts says any more/,
+    plant: {
+      "packages/contracts/src/system.ts": (text) =>
+        (text ?? "").replace("  reporting:", "  planted: { subscribes: [patientAdded] },\n  reporting:"),
+    },
+  },
+  {
+    what: "a page that shows other rights than those of the definitions",
+    fails: "definitions",
+    because: /docs\/security\.md: is not what system\.ts says any more/,
+    plant: {
+      "docs/security.md": (text) =>
+        (text ?? "").replace("set_permissions score-producer '^score_updates$'", "set_permissions score-producer '.*'"),
+    },
   },
 ];
 

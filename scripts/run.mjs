@@ -19,9 +19,13 @@ const plans = {
     "the demo: a RabbitMQ, six services and their story, on this machine; Ctrl-C stops and removes all of it",
   "chaos/src/main.ts":
     "the system under load and faults, with a ledger outside of it of what was accepted and what had an effect",
+  "bench/src/main.ts": "the figures of docs/scaling.md, on this machine; they mean something while nothing else runs",
+  "packages/contracts/definitions.ts":
+    "the broker's definitions and the rights that docs/security.md shows: written anew",
   "scripts/test.ts": "every test that this machine can run, with one summary at the end",
-  "scripts/check.ts": "format, lint, types, imports, dead code and documents",
+  "scripts/check.ts": "format, lint, types, imports, dead code, documents and manifests",
   "scripts/docs.ts": "the documents: code that they show is copied from its file",
+  "scripts/kubernetes.ts": "the manifests of deploy/k8s: schemas, and what the sources say",
   "scripts/planted.ts": "every check against a copy with a violation planted in it, which it must find",
   "scripts/mutants.ts": "tests of docs/pitfalls.md without the measure that each is about, which must fail",
 };

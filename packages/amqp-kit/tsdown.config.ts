@@ -2,7 +2,7 @@ import { defineConfig } from "tsdown";
 
 /** What npm users get; inside this repository everybody imports src directly. */
 export default defineConfig({
-  entry: ["src/index.ts", "src/contract.ts", "src/cli.ts"],
+  entry: ["src/index.ts", "src/contract.ts", "src/derive.ts", "src/cli.ts"],
   format: "esm",
   platform: "node",
   target: "node22",

@@ -12,16 +12,12 @@ import { checkOptions, maxConcurrency, positive, readSubscribeOptions } from "./
 import type { ListenOptions, RespondOptions, SubscribeOptions } from "./options.ts";
 import { Publisher } from "./publisher.ts";
 import { Requester, Responder } from "./request-response.ts";
+import { subscriptionQueue } from "./names.ts";
 import type { RequestOptions } from "./request-response.ts";
 import { silent, told } from "./telemetry.ts";
 import type { Logger } from "./telemetry.ts";
-import {
-  bindSubscription,
-  declareApiExchange,
-  declareBroadcastExchange,
-  declareSubscription,
-  subscriptionQueue,
-} from "./topology.ts";
+import type { TlsOptions } from "./tls.ts";
+import { bindSubscription, declareApiExchange, declareBroadcastExchange, declareSubscription } from "./topology.ts";
 
 /** One listener, subscriber or responder. */
 export interface Consuming {
@@ -132,19 +128,22 @@ export interface ConnectOptions<S extends System, N extends keyof S & string> {
   signal?: AbortSignal;
   /** How long `close` may take, in milliseconds. @default 5000 */
   closeTimeoutMs?: number;
+  /** For amqps: URLs. The broker's certificate must be valid, trusted and for the URL's host name: nothing switches that off. @default what Node.js trusts */
+  tls?: TlsOptions | undefined;
 }
 
 /**
  * Connects one service of a system, and declares what stands on the broker for it. Waits for a broker that is not there yet.
  * @param urls  one AMQP URL or several, of one cluster: the next is tried when one fails
- * @throws {ConnectionError} {TopologyError} at once, what no waiting mends: credentials, virtual host, flags, permissions
- * @throws {UsageError} a service that the system does not name; the signal's reason when it aborts
+ * @throws {ConnectionError} {TopologyError} at once, what no waiting mends: credentials, virtual host, certificates, flags, permissions
+ * @throws {UsageError} certificates that cannot be read; a service that the system does not name; the signal's reason when it aborts
  */
 export async function connect<S extends System, N extends keyof S & string>(
   urls: string | readonly string[],
   options: ConnectOptions<S, N>,
 ): Promise<Amqp<S[N]>> {
-  checkOptions("connect", options, ["system", "service", "version", "logger", "signal", "closeTimeoutMs"]);
+  checkOptions("connect", options, ["system", "service", "version", "logger", "signal", "closeTimeoutMs", "tls"]);
+  if (options.tls !== undefined) checkOptions("connect, tls", options.tls, ["ca", "cert", "key"]);
   options.signal?.throwIfAborted();
   const session = new Session(urls, options);
   const waiting = Promise.withResolvers<never>();
@@ -194,7 +193,7 @@ class Session {
   #isDrained = false;
 
   constructor(urls: string | readonly string[], options: ConnectOptions<System, string>) {
-    const { system, service, version, logger = silent, closeTimeoutMs = 5_000 } = options;
+    const { system, service, version, logger = silent, closeTimeoutMs = 5_000, tls } = options;
     const roles = Object.hasOwn(system, service) ? system[service] : undefined;
     if (roles === undefined)
       throw new UsageError(`The system has no service "${service}". It has ${Object.keys(system).join(", ")}.`);
@@ -204,7 +203,7 @@ class Session {
     this.#roles = roles;
     this.#logger = logger;
     this.#closeTimeoutMs = positive("closeTimeoutMs", closeTimeoutMs);
-    const endpoints = readUrls(urls);
+    const endpoints = readUrls(urls, tls);
     this.#publishing = new Connection("publishing", endpoints, service, logger);
     this.#consuming = new Connection("consuming", endpoints, service, logger);
     this.#clock = new ArrivalClock((stalledMs) =>

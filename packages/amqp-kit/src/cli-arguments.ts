@@ -6,7 +6,8 @@ import { told } from "./telemetry.ts";
 
 export const help = `Usage: amqp-kit dead COMMAND [QUEUE…] [options]
 
-Looks after the messages that subscribers have set aside. The broker is that of AMQP_URL.
+Looks after the messages that subscribers have set aside. The broker is that of AMQP_URL, or of the file that AMQP_URL_FILE names;
+for amqps:// the PEM files in AMQP_CA_FILE, AMQP_CERT_FILE and AMQP_KEY_FILE say whom to trust and who asks.
 
 Commands
   list       how many messages each queue holds, and why

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { help, readArguments } from "./cli-arguments.ts";
@@ -8,11 +9,12 @@ import { Groups, counted, recordOf, summaryOf, textOf } from "./dead-letter-text
 import { DeadLetters, workQueue } from "./dead-letters.ts";
 import { deadPolicy, policyCommand, warningOf } from "./dead-policy.ts";
 import { UsageError } from "./errors.ts";
+import { deadQueue, subscriptionQueues } from "./names.ts";
 import { SavedLetters } from "./saved-letters.ts";
 import { Selection } from "./selection.ts";
 import { findSystemFile, loadSystems } from "./system-file.ts";
 import { told } from "./telemetry.ts";
-import { deadQueue, subscriptionQueue } from "./topology.ts";
+import type { TlsOptions } from "./tls.ts";
 
 /** `amqp-kit dead …`. Exit codes: 0 done, 1 failed, 2 wrong usage. */
 
@@ -68,7 +70,7 @@ async function run({ command, queues: given, values }: Arguments): Promise<void>
   names.forEach(workQueue);
   if (command === "policy") return policy(names, values);
 
-  const settings = { isPolicySet: values["policy-is-set"], signal: interrupted.signal };
+  const settings = { isPolicySet: values["policy-is-set"], tls: tls(), signal: interrupted.signal };
   await using dead = await DeadLetters.open(urls(), settings);
   const queues = new Map<string, number | undefined>();
   for (const queue of names) queues.set(queue, await dead.count(queue));
@@ -160,19 +162,43 @@ async function deadQueues(file: string | undefined, isNeeded: boolean): Promise<
     throw new UsageError(`Whose queues? Name the module that exports the system: --system FILE, or ${inPackageJson}.`);
   }
   const systems = found === undefined ? [] : await loadSystems(found);
-  const queues = systems
-    .flatMap((system) => Object.entries(system))
-    .flatMap(([service, { subscribes = [] }]) => subscribes.map((contract) => subscriptionQueue(contract, service)));
+  const queues = systems.flatMap(subscriptionQueues);
   if (queues.length === 0 && isNeeded) throw new UsageError(`Nobody subscribes to anything in the system of ${found}.`);
   return [...new Set(queues.map(deadQueue))];
 }
 
 /** @throws {UsageError} */
 function urls(): string[] {
-  const url = process.env["AMQP_URL"];
-  if (url === undefined || url === "")
-    throw new UsageError("Which broker? Set AMQP_URL, for instance to amqp://user:password@localhost:5672.");
+  const { AMQP_URL, AMQP_URL_FILE } = process.env;
+  if (AMQP_URL && AMQP_URL_FILE) throw new UsageError("AMQP_URL and AMQP_URL_FILE are both set: unset one of them.");
+  const url = AMQP_URL || contentOf("AMQP_URL_FILE", AMQP_URL_FILE)?.trim();
+  if (!url) {
+    const example = "amqp://user:password@localhost:5672";
+    throw new UsageError(
+      `Which broker? Set AMQP_URL, for instance to ${example}, or AMQP_URL_FILE to a file that holds it.`,
+    );
+  }
   return url.split(",").map((one) => one.trim());
+}
+
+/** @throws {UsageError} */
+function tls(): TlsOptions | undefined {
+  const { AMQP_CA_FILE, AMQP_CERT_FILE, AMQP_KEY_FILE } = process.env;
+  if (!AMQP_CA_FILE && !AMQP_CERT_FILE && !AMQP_KEY_FILE) return undefined;
+  return {
+    ca: contentOf("AMQP_CA_FILE", AMQP_CA_FILE),
+    cert: contentOf("AMQP_CERT_FILE", AMQP_CERT_FILE),
+    key: contentOf("AMQP_KEY_FILE", AMQP_KEY_FILE),
+  };
+}
+
+function contentOf(variable: string, file: string | undefined): string | undefined {
+  if (!file) return undefined;
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new UsageError(`${variable} must name a file that can be read: ${told(error)}.`);
+  }
 }
 
 /** Says of the others that there is nothing to do. */

@@ -1,11 +1,14 @@
 import { EventEmitter } from "node:events";
 import { isIP } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { SecureContext } from "node:tls";
 import amqplib from "amqplib";
 import type { Channel as AmqplibChannel, ChannelModel, ConfirmChannel } from "amqplib";
 import { ClosedError, ConnectionError } from "./errors.ts";
 import { emit, told } from "./telemetry.ts";
 import type { Logger } from "./telemetry.ts";
+import { secureContext, tlsAdvice } from "./tls.ts";
+import type { TlsOptions } from "./tls.ts";
 
 /** The only file that loads amqplib. Knows no exchange, queue or idiom. */
 
@@ -24,6 +27,8 @@ export interface Endpoint {
   password: string;
   virtualHost: string;
   heartbeat: number | undefined;
+  /** Undefined: the authorities that Node.js knows, and no certificate of one's own */
+  secureContext: SecureContext | undefined;
 }
 
 /** Where an endpoint leads, without its credentials. */
@@ -33,15 +38,19 @@ export function nameOf({ protocol, hostname, port, virtualHost }: Endpoint): str
 
 /**
  * Reads one or several AMQP URLs (rabbitmq.com/docs/uri-spec; an empty path means the virtual host "/", as in amqplib).
- * @throws {ConnectionError} naming the fault, never the URL
+ * @throws {ConnectionError} naming the fault, never the URL; {UsageError} of `tls`
  */
-export function readUrls(urls: string | readonly string[]): Endpoint[] {
+export function readUrls(urls: string | readonly string[], tls?: TlsOptions): Endpoint[] {
   const list = typeof urls === "string" ? [urls] : urls;
   if (list.length === 0) throw unusable("there is none");
-  return list.map(readUrl);
+  const context = tls && secureContext(tls);
+  const endpoints = list.map((url) => readUrl(url, context));
+  if (context !== undefined && endpoints.every(({ protocol }) => protocol === "amqp"))
+    throw unusable("certificates are given, but it begins with amqp://, which is not encrypted: write amqps://");
+  return endpoints;
 }
 
-function readUrl(text: string): Endpoint {
+function readUrl(text: string, context: SecureContext | undefined): Endpoint {
   // Read as it stands, such a password would come out as port, path or option, and be shown.
   if (/^\w+:\/\/[^/?#]*[/?#].*@/.test(text))
     throw unusable("/, ?, # and @ in user, password and virtual host must be percent-encoded");
@@ -69,6 +78,7 @@ function readUrl(text: string): Endpoint {
     password: anonymous ? "guest" : unescaped(url.password),
     virtualHost: path === "/" ? "/" : unescaped(path) || "/",
     heartbeat: heartbeat === null ? undefined : Number(heartbeat),
+    secureContext: protocol === "amqps" ? context : undefined,
   };
 }
 
@@ -315,6 +325,11 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     const { protocol, hostname, port, username, password, virtualHost, heartbeat } = endpoint;
     // Node's sockets take a signal: the only way to destroy one that amqplib holds, be it frozen or still connecting.
     const untilHungUp = { signal: hangUp.signal };
+    // Said aloud, it holds even where NODE_TLS_REJECT_UNAUTHORIZED=0 is set. amqplib adds the host name that is verified.
+    const verified = {
+      rejectUnauthorized: true,
+      ...(endpoint.secureContext && { secureContext: endpoint.secureContext }),
+    };
     const tooLate = setTimeout(() => hangUp.abort(), dialTimeoutMs);
     this.#lastError = undefined;
     try {
@@ -328,7 +343,13 @@ export class Connection extends EventEmitter<ConnectionEvents> {
           vhost: encodeURIComponent(virtualHost),
           ...(heartbeat && { heartbeat }),
         },
-        { noDelay: true, keepAlive: true, clientProperties: { connection_name: this.#name }, ...untilHungUp },
+        {
+          noDelay: true,
+          keepAlive: true,
+          clientProperties: { connection_name: this.#name },
+          ...verified,
+          ...untilHungUp,
+        },
       );
       let isLost = false;
       model.on("error", (error) => (this.#lastError = error));
@@ -408,16 +429,7 @@ export function codeOf(error: unknown): number | undefined {
 /** What no waiting will mend: credentials, virtual host, certificates. */
 function isFatal(error: unknown): boolean {
   const code = codeOf(error);
-  return code === 403 || code === 530 || isTlsError(error);
-}
-
-function isTlsError(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    "code" in error &&
-    typeof error.code === "string" &&
-    /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(error.code)
-  );
+  return code === 403 || code === 530 || tlsAdvice(error, "") !== undefined;
 }
 
 function adviceFor(error: unknown, endpoint: Endpoint): string {
@@ -427,7 +439,10 @@ function adviceFor(error: unknown, endpoint: Endpoint): string {
     return `The broker at ${where} refuses this user or password. Check the credentials in the AMQP URL.`;
   if (code === 530)
     return `The broker refuses ${where}: the virtual host does not exist, or this user may not use it. Check the AMQP URL, and the user's permissions and limits there.`;
-  if (isTlsError(error))
-    return `The broker at ${where} did not show a certificate that can be trusted: ${told(error)}.`;
-  return `Cannot connect to the broker at ${where}: ${told(error) || "no reason given"}.`;
+  const advice = tlsAdvice(error, where);
+  if (advice !== undefined) return advice;
+  // What a port for TLS does to who does not speak it; a broker that is just going down does the same
+  const mayExpectTls = endpoint.protocol === "amqp" && /ECONNRESET|closed abruptly/.test(told(error));
+  const hint = mayExpectTls ? " If that port expects TLS, the URL must begin with amqps://." : "";
+  return `Cannot connect to the broker at ${where}: ${told(error) || "no reason given"}.${hint}`;
 }

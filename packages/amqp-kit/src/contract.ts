@@ -1,4 +1,5 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { subscriptionQueue } from "./names.ts";
 
 /**
  * Contracts: what is said, once, as plain data. Types, topology and validation are all derived from them.
@@ -224,7 +225,7 @@ export function defineSystem<const S extends System>(system: S & OnlyKnownRoles<
         }
         byExchange.set(exchange, contract);
         if (role !== "subscribes" && role !== "responds") continue;
-        const queue = role === "subscribes" ? `${contract.name}.${service}` : contract.name;
+        const queue = role === "subscribes" ? subscriptionQueue(contract, service) : contract.name;
         const owner =
           role === "subscribes" ? `${contract.kind} "${contract.name}" of "${service}"` : `"${contract.name}"`;
         claimQueue(byQueue, queue, owner);

@@ -5,10 +5,12 @@ import type { Channel } from "./connection.ts";
 import { countsLooks, refusalToLook } from "./dead-policy.ts";
 import { Deadline } from "./deadline.ts";
 import { ConnectionError, UsageError } from "./errors.ts";
+import { failedExchange } from "./names.ts";
 import type { Outgoing } from "./publisher.ts";
 import { Publisher } from "./publisher.ts";
 import { headersThatTravel, movedOn } from "./retry.ts";
 import { silent, told } from "./telemetry.ts";
+import type { TlsOptions } from "./tls.ts";
 import { lookAtQueue } from "./topology.ts";
 
 /**
@@ -42,6 +44,7 @@ type Choice = (letter: DeadLetter) => boolean;
 export interface DeadLettersOptions {
   /** Somebody vouches for the policy without which RabbitMQ 4.0 to 4.2 delete what is looked at too often. */
   isPolicySet: boolean;
+  tls?: TlsOptions | undefined;
   /** Ends the work after the batch in hand, and puts back the rest. */
   signal: AbortSignal;
 }
@@ -54,7 +57,7 @@ export class DeadLetters implements AsyncDisposable {
 
   /** @throws {ConnectionError} at once; {UsageError} when looking would do harm on this broker */
   static async open(urls: readonly string[], options: DeadLettersOptions): Promise<DeadLetters> {
-    const opened = new DeadLetters(urls, options.signal);
+    const opened = new DeadLetters(urls, options);
     try {
       await opened.#consuming.opened({ failFast: true, isOnlyTry: true });
       const version = await opened.#consuming.withChannel(
@@ -69,8 +72,8 @@ export class DeadLetters implements AsyncDisposable {
     }
   }
 
-  private constructor(urls: readonly string[], signal: AbortSignal) {
-    const endpoints = readUrls(urls);
+  private constructor(urls: readonly string[], { tls, signal }: DeadLettersOptions) {
+    const endpoints = readUrls(urls, tls);
     this.#signal = signal;
     this.#consuming = new Connection("consuming", endpoints, "amqp-kit dead", silent);
     this.#publishing = new Connection("publishing", endpoints, "amqp-kit dead", silent);
@@ -105,7 +108,7 @@ export class DeadLetters implements AsyncDisposable {
    * @throws {PublishError} {ConnectionError} what was not confirmed is still there
    */
   async sendBack(queue: string, isWanted: Choice, onProgress: (sent: number, seen: number) => void): Promise<void> {
-    const publisher = new Publisher(this.#publishing, `${workQueue(queue)}.failed`);
+    const publisher = new Publisher(this.#publishing, failedExchange(workQueue(queue)));
     await this.#withHand(queue, async (hand) => {
       let sent = 0;
       let seen = 0;

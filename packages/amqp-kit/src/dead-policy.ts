@@ -1,3 +1,5 @@
+import { escaped } from "./names.ts";
+
 /**
  * Looking at a message means taking it and putting it back. RabbitMQ 4.0 to 4.2 count that against a quorum queue's delivery limit (20
  * unless a policy says otherwise), and delete the message beyond it. From 4.3 only what was lost with its channel counts, before 4.0 there is no limit.
@@ -47,7 +49,7 @@ export interface PolicyDefinitions {
 const priority = 100;
 
 export function deadPolicy(queues: readonly string[], vhost: string): PolicyDefinitions {
-  const pattern = `^(${queues.map((queue) => queue.replaceAll(".", "\\.")).join("|")})$`;
+  const pattern = `^(${queues.map(escaped).join("|")})$`;
   const definition = { "delivery-limit": -1 } as const;
   return { policies: [{ vhost, name: "amqp-kit-dead", pattern, "apply-to": "quorum_queues", definition, priority }] };
 }

@@ -21,6 +21,7 @@ export type {
 // connect, and the six verbs: broadcast, listen; notify, subscribe; request, respond
 export { connect } from "./amqp.ts";
 export type { Amqp, ConnectOptions, Consuming } from "./amqp.ts";
+export type { TlsOptions } from "./tls.ts";
 export type { ListenOptions, RespondOptions, SubscribeOptions } from "./options.ts";
 export type { NotifyOptions } from "./notify.ts";
 export type { RequestOptions } from "./request-response.ts";

@@ -8,12 +8,13 @@ import { Deadline } from "./deadline.ts";
 import { MessageTooLargeError, Reject, RetryLater, TopologyError } from "./errors.ts";
 import { decode, deliveryOf, encode, messageIdOf, propertiesOf } from "./message.ts";
 import type { Delivery } from "./message.ts";
+import { subscriptionQueue } from "./names.ts";
 import { Publisher } from "./publisher.ts";
 import { delayAfter, FailureRoute, isSuspect } from "./retry.ts";
 import type { Failures, SetAsideReason } from "./retry.ts";
 import { emit, told, withoutValues } from "./telemetry.ts";
 import type { Logger } from "./telemetry.ts";
-import { bindSubscription, declareNotification, declareSubscription, subscriptionQueue } from "./topology.ts";
+import { bindSubscription, declareNotification, declareSubscription } from "./topology.ts";
 
 /** Idiom 2, notify: every subscriber of the system gets every message, also what came while it was down. At least once. */
 

@@ -214,7 +214,7 @@ export class Requester {
       );
     }
     if (error.reason === "timeout") return reply;
-    if (error.reason === "refused") throw error;
+    if (error.reason === "refused" || codeOf(error.cause) === 403) throw error;
     const late = Promise.withResolvers<Message>();
     const timer = setTimeout(() => {
       const isExchangeGone = codeOf(error.cause) === 404;
@@ -445,15 +445,24 @@ export class Responder<O extends Operation> {
       ...(typeof correlationId === "string" && Buffer.byteLength(correlationId) <= 255 && { correlationId }),
     };
     const outgoing = { messageId, routingKey: replyTo, body: reply.body, properties: () => properties };
+    let firstFailure: unknown;
     for (const until = Math.max(limitAt, performance.now() + minReplyMs); ; await sleep(replyPauseMs)) {
       try {
         await this.#replies.publish(outgoing, new Deadline(Math.max(1, until - performance.now())));
         break;
       } catch (error) {
+        firstFailure ??= error;
         const isRequesterGone = error instanceof PublishError && error.reason === "unroutable";
         if (!isRequesterGone && performance.now() < until && !(error instanceof ClosedError)) continue;
         // Not confirmed: another responder can answer it, or this one later. The broker knows whether it is in time.
-        if (!isRequesterGone) return incoming.giveBack();
+        if (!isRequesterGone) {
+          if (!(error instanceof ClosedError))
+            this.#logger.warn(
+              { contract },
+              `a request is given back, its reply was not confirmed: ${told(firstFailure)}`,
+            );
+          return incoming.giveBack();
+        }
         emit("reply-undeliverable", { contract, messageId: deliveryOf(message, incoming.abort.signal).messageId });
         this.#logger.warn({ contract }, `the reply could not be delivered: ${told(error)}`);
         break;

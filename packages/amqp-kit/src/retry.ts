@@ -5,11 +5,12 @@ import type { Incoming } from "./consumer.ts";
 import { Deadline } from "./deadline.ts";
 import { AmqpKitError, InvalidMessageError, Reject, RetryLater } from "./errors.ts";
 import { maxHeaderBytes, sizeOf } from "./message.ts";
+import { deadQueue, delayQueue, failedExchange } from "./names.ts";
 import { Publisher } from "./publisher.ts";
 import type { Outgoing } from "./publisher.ts";
 import { codeIn, told, withoutValues } from "./telemetry.ts";
 import type { Logger } from "./telemetry.ts";
-import { deadQueue, declareSubscription, delayQueue, failedExchange, isQuorumQueue } from "./topology.ts";
+import { declareSubscription, isQuorumQueue } from "./topology.ts";
 
 /**
  * What becomes of a message that a handler could not take: it waits in a delay queue for its next attempt, or is set aside in

@@ -3,6 +3,7 @@ import { codeOf } from "./connection.ts";
 import type { Connection } from "./connection.ts";
 import type { Broadcast, Notification, Operation } from "./contract.ts";
 import { TopologyError } from "./errors.ts";
+import { deadQueue, delayQueue, failedExchange, subscriptionQueue } from "./names.ts";
 import { told } from "./telemetry.ts";
 
 /**
@@ -80,10 +81,6 @@ export async function bindListener(connection: Connection, broadcast: Broadcast,
   }
 }
 
-export function subscriptionQueue({ name }: Notification, service: string): string {
-  return `${name}.${service}`;
-}
-
 /** The notifier's part: the exchange, and the queue of everybody who subscribes, so that nothing is lost before a subscriber's first run. */
 export async function declareNotification(
   connection: Connection,
@@ -134,19 +131,6 @@ export async function declareSubscription(
     );
     await bind(connection, failed, delay, delay);
   }
-}
-
-export function deadQueue(queue: string): string {
-  return `${queue}.dead`;
-}
-
-export function delayQueue(queue: string, delayMs: number): string {
-  return `${queue}.delay.${delayMs}`;
-}
-
-/** Where a queue's failed messages are published, and under `again` those that go back into it. */
-export function failedExchange(queue: string): string {
-  return `${queue}.failed`;
 }
 
 /** The broker tells a queue's type only by refusing to declare one of another, and logs that: asked where it matters only. */
@@ -261,7 +245,7 @@ function topologyError(error: unknown, what: string, flags: string): TopologyErr
     }
     case 403:
       return new TopologyError(
-        `Cannot declare ${what} (${flags}): this user is not permitted to. Grant configure, write and read as docs/security.md lists them. ${text}`,
+        `Cannot declare ${what} (${flags}): this user is not permitted to. Grant what permissionsOf of amqp-kit/derive says. ${text}`,
         error,
       );
     case 405:

@@ -7,12 +7,13 @@ import { text } from "node:stream/consumers";
 export const cli = join(import.meta.dirname, "../src/cli.ts");
 export const systemFile = join(import.meta.dirname, "contracts.ts");
 
-/** @param url  undefined: AMQP_URL is not set */
+/** @param broker  its URL, or all variables; undefined: AMQP_URL is not set */
 export async function amqpKit(
-  url: string | undefined,
+  broker: string | Record<string, string> | undefined,
   ...args: string[]
 ): Promise<{ code: number | null; out: string; errors: string }> {
-  const env = { PATH: process.env["PATH"], AMQP_URL: url };
+  const variables = typeof broker === "object" ? broker : { AMQP_URL: broker };
+  const env = { PATH: process.env["PATH"], ...variables };
   const command = [cli, ...args, "--system", systemFile];
   const child = spawn(process.execPath, command, { env, stdio: ["ignore", "pipe", "pipe"] });
   const closed = once(child, "close");

@@ -1,7 +1,7 @@
 /** The whole shop at work over one address, all six verbs in use, with a ledger of what was promised and what came. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../src/index.ts";
-import type { Amqp, Logger } from "../src/index.ts";
+import type { Amqp, Logger, TlsOptions } from "../src/index.ts";
 import { orderPlaced, prices, quote, system } from "./contracts.ts";
 
 type System = typeof system;
@@ -27,7 +27,10 @@ export class Shop implements AsyncDisposable {
   #isWorking = false;
   #last = 0;
 
-  static async open(url: string, options: { logger?: Logger; closeTimeoutMs?: number } = {}): Promise<Shop> {
+  static async open(
+    url: string,
+    options: { logger?: Logger; closeTimeoutMs?: number; tls?: TlsOptions } = {},
+  ): Promise<Shop> {
     const join = <N extends keyof System>(service: N): Promise<Amqp<System[N]>> =>
       connect(url, { system, service, ...options });
     const [market, board, till, billing, shipping, warehouse] = await Promise.all([

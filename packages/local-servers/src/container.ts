@@ -1,3 +1,4 @@
+import { networkInterfaces } from "node:os";
 import { type ContainerRuntimeClient, GenericContainer, getContainerRuntimeClient, Wait } from "testcontainers";
 import type { ServerEngine } from "./server-engine.ts";
 import { guard } from "./watchdog.ts";
@@ -20,8 +21,7 @@ class LocalContainer extends GenericContainer {
   onCreated: (id: string) => void = () => {};
 
   protected override async beforeContainerCreated(): Promise<void> {
-    const { info } = await getContainerRuntimeClient();
-    if (info.containerRuntime.host !== "localhost") return;
+    if (hostOf(await getContainerRuntimeClient()) !== "127.0.0.1") return;
     const bindings: Record<string, { HostPort?: string; HostIp?: string }[]> = this.hostConfig.PortBindings ?? {};
     for (const binding of Object.values(bindings).flat()) binding.HostIp = "127.0.0.1";
   }
@@ -29,6 +29,16 @@ class LocalContainer extends GenericContainer {
   protected override async containerCreated(id: string): Promise<void> {
     this.onCreated(id);
   }
+}
+
+/**
+ * Where published ports are reached. In a container of its own testcontainers takes the Docker network's gateway for the engine's host;
+ * that is an address of this machine when the engine runs in here, too, or shares our network.
+ */
+function hostOf({ info }: ContainerRuntimeClient): string {
+  const { host } = info.containerRuntime;
+  const own = Object.values(networkInterfaces()).flatMap((addresses = []) => addresses.map(({ address }) => address));
+  return host === "localhost" || own.includes(host) ? "127.0.0.1" : host;
 }
 
 /** @returns why no container can be started on this machine, or undefined when a Docker engine answers */
@@ -39,6 +49,11 @@ export async function whyNoContainers(): Promise<string | undefined> {
   } catch {
     return "no Docker engine answers";
   }
+}
+
+/** Where the ports are reached that containers publish. */
+export async function containerHost(): Promise<string> {
+  return hostOf(await getContainerRuntimeClient());
 }
 
 /** A server in a container, made by testcontainers and then driven through the Docker engine's own API. */
@@ -84,7 +99,7 @@ export class ContainerEngine implements ServerEngine {
     this.#client = client;
     this.#container = client.container.getById(id);
     this.#release = guard({ container: id });
-    this.host = client.info.containerRuntime.host === "localhost" ? "127.0.0.1" : client.info.containerRuntime.host;
+    this.host = hostOf(client);
   }
 
   async start(): Promise<void> {

@@ -249,6 +249,11 @@ export class Management {
     await this.#send("PUT", path("permissions", vhost, user), { configure, write, read });
   }
 
+  /** Adds what a definitions file says (rabbitmq.com/docs/definitions) to what is there. */
+  async importDefinitions(definitions: object): Promise<void> {
+    await this.#send("POST", "/definitions", definitions);
+  }
+
   async deleteUser(name: string): Promise<void> {
     await this.#send("DELETE", path("users", name));
   }

@@ -1,16 +1,36 @@
 import { ContainerEngine } from "./container.ts";
-import type { BrokerPorts, Credentials } from "./rabbitmq-config.ts";
-import { rabbitMqConfig } from "./rabbitmq-config.ts";
+import {
+  type BrokerPorts,
+  type BrokerTls,
+  type Credentials,
+  rabbitMqConfig,
+  tlsConfig,
+  tlsFiles,
+} from "./rabbitmq-config.ts";
 
 export const rabbitMqImage = "rabbitmq:4.3-management";
 
+const tlsFolder = "/etc/rabbitmq/tls";
+
 /** RabbitMQ in a container, refusing what upstream's 4.3 refuses by default, whatever the image's build permits. */
-export function createRabbitMqContainer(ports: BrokerPorts, credentials: Credentials): Promise<ContainerEngine> {
-  const config = [...rabbitMqConfig(credentials), "deprecated_features.permit.transient_nonexcl_queues = false"];
+export function createRabbitMqContainer(
+  ports: BrokerPorts,
+  credentials: Credentials,
+  tls: BrokerTls | undefined,
+): Promise<ContainerEngine> {
+  const config = [
+    ...rabbitMqConfig(credentials),
+    "deprecated_features.permit.transient_nonexcl_queues = false",
+    ...(tls === undefined ? [] : ["listeners.ssl.default = 5671", ...tlsConfig(tlsFolder, tls)]),
+  ];
+  const files = Object.entries(tls === undefined ? {} : tlsFiles(tls));
   return ContainerEngine.create({
     image: rabbitMqImage,
-    ports: { 5672: ports.amqp, 15672: ports.management },
-    files: { "/etc/rabbitmq/conf.d/90-local-servers.conf": `${config.join("\n")}\n` },
+    ports: { 5672: ports.amqp, 15672: ports.management, ...(ports.amqps !== undefined && { 5671: ports.amqps }) },
+    files: {
+      "/etc/rabbitmq/conf.d/90-local-servers.conf": `${config.join("\n")}\n`,
+      ...Object.fromEntries(files.map(([name, content]) => [`${tlsFolder}/${name}`, content])),
+    },
     startedMessage: /Server startup complete/,
   });
 }

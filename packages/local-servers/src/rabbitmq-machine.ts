@@ -14,7 +14,14 @@ import {
   privateFolder,
   unprivilegedAccount,
 } from "./private-process.ts";
-import { type BrokerPorts, type Credentials, rabbitMqConfig } from "./rabbitmq-config.ts";
+import {
+  type BrokerPorts,
+  type BrokerTls,
+  type Credentials,
+  rabbitMqConfig,
+  tlsConfig,
+  tlsFiles,
+} from "./rabbitmq-config.ts";
 import { retryUntil } from "./retry-until.ts";
 import type { ServerEngine } from "./server-engine.ts";
 
@@ -42,11 +49,12 @@ export async function createRabbitMqNode(
   scripts: string,
   ports: BrokerPorts,
   credentials: Credentials,
+  tls: BrokerTls | undefined,
 ): Promise<ServerEngine> {
   const account = await unprivilegedAccount("rabbitmq");
   const folder = await privateFolder("rabbitmq", account);
   try {
-    const env = await prepareFolder(folder.path, ports, credentials, account);
+    const env = await prepareFolder(folder.path, ports, credentials, tls, account);
     return new NodeEngine(scripts, env, account, folder);
   } catch (error) {
     await folder.remove();
@@ -58,6 +66,7 @@ async function prepareFolder(
   folder: string,
   ports: BrokerPorts,
   credentials: Credentials,
+  tls: BrokerTls | undefined,
   account: Account,
 ): Promise<Record<string, string>> {
   const config = [
@@ -65,12 +74,14 @@ async function prepareFolder(
     `listeners.tcp.1 = 127.0.0.1:${ports.amqp}`,
     "management.tcp.ip = 127.0.0.1",
     `management.tcp.port = ${ports.management}`,
+    ...(tls === undefined ? [] : [`listeners.ssl.1 = 127.0.0.1:${ports.amqps}`, ...tlsConfig(folder, tls)]),
   ];
   const files: Record<string, string> = {
     "rabbitmq.conf": `${config.join("\n")}\n`,
     enabled_plugins: "[rabbitmq_management].\n",
     ".erlang.cookie": randomBytes(20).toString("hex"),
     "output.log": "",
+    ...(tls && tlsFiles(tls)),
   };
   for (const [name, content] of Object.entries(files)) {
     const file = join(folder, name);

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { handshake } from "./amqp-handshake.ts";
 import { freePorts } from "./free-ports.ts";
 import { Management } from "./management.ts";
-import type { BrokerPorts, Credentials } from "./rabbitmq-config.ts";
+import type { BrokerPorts, BrokerTls, Credentials } from "./rabbitmq-config.ts";
 import { installRabbitMq, whyNoApt } from "./rabbitmq-apt.ts";
 import { createRabbitMqNode, findRabbitMq } from "./rabbitmq-machine.ts";
 import { retryUntil } from "./retry-until.ts";
@@ -16,6 +16,8 @@ export const rabbitMqSources: readonly RabbitMqSource[] = ["named", "container",
 export interface RabbitMq extends AsyncDisposable {
   /** `amqp://user:password@host:port` of virtual host "/"; the same throughout, whatever is done to the broker */
   readonly url: string;
+  /** `amqps://user:password@host:port`; undefined for one that was started without `tls` */
+  readonly tlsUrl: string | undefined;
   /** `http://user:password@host:port`; undefined for a named broker whose management API does not answer */
   readonly managementUrl: string | undefined;
   readonly source: RabbitMqSource;
@@ -48,6 +50,9 @@ export interface RabbitMq extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** @param hostName  where clients will reach the broker: a name or an address */
+export type MakeTls = (hostName: string) => Promise<BrokerTls>;
+
 export interface StartRabbitMqOptions {
   /** Where to look, in this order. @default all four, as `rabbitMqSources` has them */
   from?: readonly RabbitMqSource[];
@@ -55,6 +60,8 @@ export interface StartRabbitMqOptions {
   log?: (line: string) => void;
   /** Where `AMQP_URL`, `RABBITMQ_MANAGEMENT_URL` and `RABBITMQ_FROM` are read. @default process.env */
   env?: NodeJS.ProcessEnv;
+  /** Has the broker listen for TLS, too, with the certificate for the host name that it is asked for; a named one is as it is. @default without TLS */
+  tls?: MakeTls;
 }
 
 /**
@@ -62,13 +69,13 @@ export interface StartRabbitMqOptions {
  * @throws Error that names all ways with the commands that would open them
  */
 export async function startRabbitMq(options: StartRabbitMqOptions = {}): Promise<RabbitMq> {
-  const { log = () => {}, env = process.env } = options;
+  const { log = () => {}, env = process.env, tls } = options;
   const wanted = sourceFromEnvironment(env);
   const sources = wanted === undefined ? (options.from ?? rabbitMqSources) : [wanted];
   const reasons: string[] = [];
   for (const source of sources) {
     try {
-      const result = await ways[source](env, log);
+      const result = await ways[source](env, log, tls);
       if (typeof result !== "string") return result;
       reasons.push(`${source}: ${result}`);
     } catch (error) {
@@ -106,33 +113,35 @@ function noBroker(reasons: string[]): string {
 /** Each returns the broker, or the reason why there is none to be had this way. */
 const ways: Record<
   RabbitMqSource,
-  (env: NodeJS.ProcessEnv, log: (line: string) => void) => Promise<RabbitMq | string>
+  (env: NodeJS.ProcessEnv, log: (line: string) => void, tls: MakeTls | undefined) => Promise<RabbitMq | string>
 > = {
   named: useNamed,
-  async container(_env, log) {
+  async container(_env, log, tls) {
     const containers = await import("./container.ts");
     const missing = await containers.whyNoContainers();
     if (missing !== undefined) return missing;
     const { createRabbitMqContainer, rabbitMqImage } = await import("./rabbitmq-container.ts");
     if (!(await containers.hasImage(rabbitMqImage))) log(`Fetching the image ${rabbitMqImage}, this once`);
     log(`Starting RabbitMQ in a container (${rabbitMqImage})`);
-    const ports = await brokerPorts();
+    const ports = await brokerPorts(tls);
     const credentials = randomCredentials();
-    const engine = await createRabbitMqContainer(ports, credentials);
+    const engine = await createRabbitMqContainer(ports, credentials, await tls?.(await containers.containerHost()));
     return OwnedRabbitMq.start({ engine, host: engine.host, ports, credentials, source: "container", installed: [] });
   },
-  async machine(_env, log) {
+  async machine(_env, log, tls) {
     const scripts = findRabbitMq();
-    return scripts === undefined ? "RabbitMQ is not installed on this machine" : startNode(scripts, "machine", [], log);
+    return scripts === undefined
+      ? "RabbitMQ is not installed on this machine"
+      : startNode(scripts, "machine", [], tls, log);
   },
-  async apt(_env, log) {
+  async apt(_env, log, tls) {
     const missing = await whyNoApt();
     if (missing !== undefined) return missing;
     const installed = await installRabbitMq(log);
     const scripts = findRabbitMq();
     return scripts === undefined
       ? "apt installed it, but it is not where it should be"
-      : startNode(scripts, "apt", installed, log);
+      : startNode(scripts, "apt", installed, tls, log);
   },
 };
 
@@ -140,18 +149,20 @@ async function startNode(
   scripts: string,
   source: "machine" | "apt",
   installed: string[],
+  tls: MakeTls | undefined,
   log: (line: string) => void,
 ): Promise<RabbitMq> {
   log(`Starting a private RabbitMQ node on this machine (${scripts})`);
-  const ports = await brokerPorts();
+  const ports = await brokerPorts(tls);
   const credentials = randomCredentials();
-  const engine = await createRabbitMqNode(scripts, ports, credentials);
-  return OwnedRabbitMq.start({ engine, host: "127.0.0.1", ports, credentials, source, installed });
+  const host = "127.0.0.1";
+  const engine = await createRabbitMqNode(scripts, ports, credentials, await tls?.(host));
+  return OwnedRabbitMq.start({ engine, host, ports, credentials, source, installed });
 }
 
-async function brokerPorts(): Promise<BrokerPorts> {
-  const [amqp = 0, management = 0] = await freePorts(2);
-  return { amqp, management };
+async function brokerPorts(tls: MakeTls | undefined): Promise<BrokerPorts> {
+  const [amqp = 0, management = 0, amqps] = await freePorts(tls === undefined ? 2 : 3);
+  return { amqp, management, amqps };
 }
 
 function randomCredentials(): Credentials {
@@ -169,6 +180,7 @@ interface Owned {
 
 class OwnedRabbitMq implements RabbitMq {
   readonly url: string;
+  readonly tlsUrl: string | undefined;
   readonly managementUrl: string;
   readonly source: RabbitMqSource;
   readonly installed: readonly string[];
@@ -194,6 +206,7 @@ class OwnedRabbitMq implements RabbitMq {
   private constructor({ engine, host, ports, credentials, source, installed }: Owned) {
     const authority = `${credentials.user}:${credentials.password}@${host}`;
     this.url = `amqp://${authority}:${ports.amqp}`;
+    this.tlsUrl = ports.amqps === undefined ? undefined : `amqps://${authority}:${ports.amqps}`;
     this.managementUrl = `http://${authority}:${ports.management}`;
     this.source = source;
     this.installed = installed;
@@ -314,6 +327,7 @@ async function useNamed(env: NodeJS.ProcessEnv, log: (line: string) => void): Pr
     );
   return {
     url,
+    tlsUrl: undefined,
     managementUrl: hasManagement ? managementUrl : undefined,
     source: "named",
     version,

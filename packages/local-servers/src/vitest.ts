@@ -4,8 +4,8 @@ import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { beforeAll, inject, test as base } from "vitest";
 import { createDatabase } from "./postgres.ts";
-import { type RabbitMqSource, startRabbitMq } from "./rabbitmq.ts";
-import type { SharedServers } from "./shared-servers.ts";
+import { type RabbitMq, type RabbitMqSource, startRabbitMq, type StartRabbitMqOptions } from "./rabbitmq.ts";
+import type { SharedBroker, SharedServers } from "./shared-servers.ts";
 import { createVirtualHost } from "./virtual-host.ts";
 
 type Closeable = AsyncDisposable | Disposable | (() => unknown);
@@ -42,19 +42,31 @@ const privateSources = {
   named: ["machine", "container"],
 } as const satisfies Record<RabbitMqSource, readonly RabbitMqSource[]>;
 
+/**
+ * A broker of one's own, of the shared one's kind.
+ * @returns undefined where there need not be one to be had: beside a named broker
+ */
+export async function privateBroker(
+  broker: SharedBroker,
+  options: Pick<StartRabbitMqOptions, "tls"> = {},
+): Promise<RabbitMq | undefined> {
+  const starting = startRabbitMq({ from: privateSources[broker.source], env: {}, ...options });
+  return broker.source === "named" ? starting.catch(() => undefined) : starting;
+}
+
+/** What a test says that is skipped for want of one. */
+export const needsPrivateBroker =
+  "needs a broker that may be stopped: a Docker engine, or apt-get install rabbitmq-server";
+
 export const test = base
   .extend("broker", { scope: "worker" }, async () => (await sharedServers()).broker)
   .extend("ownBrokerOfFile", { scope: "file" }, async ({ broker }, { onCleanup }) => {
-    const starting = startRabbitMq({ from: privateSources[broker.source], env: {} });
-    // Beside a named broker there need not be one to be had here; else it is a fault when there is none
-    const own = await (broker.source === "named" ? starting.catch(() => undefined) : starting);
+    const own = await privateBroker(broker);
     if (own !== undefined) onCleanup(() => own.close());
     return own;
   })
   .extend("ownBroker", async ({ ownBrokerOfFile, skip }) => {
-    if (ownBrokerOfFile === undefined) {
-      return skip("needs a broker that may be stopped: a Docker engine, or apt-get install rabbitmq-server");
-    }
+    if (ownBrokerOfFile === undefined) return skip(needsPrivateBroker);
     await ownBrokerOfFile.thaw();
     await ownBrokerOfFile.start();
     await ownBrokerOfFile.clearMemoryAlarm();

@@ -1,10 +1,33 @@
 import { once } from "node:events";
 import { createServer, type RequestListener, type Server, type ServerResponse, STATUS_CODES } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import rateLimit from "@fastify/rate-limit";
 import { fastify, type FastifyInstance, type FastifyReply } from "fastify";
 import type { Health } from "./health.ts";
 import type { Logger } from "./logger.ts";
 import { type HttpProblem, problem, problemContentType, problemOfError, problemOfStatus } from "./problem.ts";
+
+const maxBodyBytes = 2 ** 20;
+const rateWindowMs = 60_000;
+
+/**
+ * How long a client may take for its headers, and for the whole request; and how long a connection may be idle, longer than the minute
+ * that proxies keep theirs, so that none sends a request into a connection that is just being closed. How late that is noticed, too.
+ */
+const timeouts = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 72_000,
+  connectionsCheckingInterval: 5_000,
+};
+
+/** Of every answer. A page that is to show something has a content security policy of its own. */
+const securityHeaders = {
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+  "referrer-policy": "no-referrer",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+};
 
 /**
  * The HTTP door: one server that listens from the first moment on, so that `/livez` and `/readyz` answer while the service
@@ -16,16 +39,15 @@ export class HttpDoor {
   readonly #health: Health;
   #routes: RequestListener | undefined;
 
-  constructor(health: Health, logger: Logger) {
+  /** @param rateLimitPerMinute  requests of one address; undefined: any number */
+  constructor(health: Health, logger: Logger, rateLimitPerMinute?: number) {
     this.#health = health;
     let handler: RequestListener | undefined;
-    this.#server = createServer(
-      { requestTimeout: 30_000 },
-      (request, response) => void this.#answer(request, response),
-    );
+    this.#server = createServer(timeouts, (request, response) => void this.#answer(request, response));
     this.fastify = fastify({
       // What clients send may be personal: only what fails is logged, without it
       logger: false,
+      bodyLimit: maxBodyBytes,
       return503OnClosing: false,
       frameworkErrors: (_error, _request, reply) => void send(reply, problemOfStatus(400)),
       clientErrorHandler: (error, socket) => {
@@ -39,6 +61,7 @@ export class HttpDoor {
       },
     });
     answerWithProblems(this.fastify, logger);
+    if (rateLimitPerMinute !== undefined) limitRate(this.fastify, rateLimitPerMinute);
     this.fastify.addHook("onReady", () => {
       this.#routes = handler;
     });
@@ -74,6 +97,7 @@ export class HttpDoor {
   }
 
   async #answer(...[request, response]: Parameters<RequestListener>): Promise<void> {
+    for (const [name, value] of Object.entries(securityHeaders)) response.setHeader(name, value);
     const path = request.url?.split("?", 1)[0];
     if (path === "/livez") return answer(response, 200, { status: "alive" });
     if (path === "/readyz") {
@@ -118,6 +142,22 @@ function answerWithProblems(http: FastifyInstance, logger: Logger): void {
   });
 }
 
+/** Whatever path is asked for, also one that is not there; `/livez` and `/readyz` are answered before it. */
+function limitRate(http: FastifyInstance, perMinute: number): void {
+  void http.register(rateLimit, { global: false });
+  let count: ReturnType<FastifyInstance["createRateLimit"]> | undefined;
+  http.after(() => {
+    count = http.createRateLimit({ max: perMinute, timeWindow: rateWindowMs });
+  });
+  http.addHook("onRequest", async (request) => {
+    const counted = await count?.(request);
+    if (counted === undefined || counted.isAllowed || !counted.isExceeded) return;
+    const detail = `There were more than ${perMinute} requests from this address within a minute.`;
+    const headers = { "retry-after": String(counted.ttlInSeconds) };
+    throw problem(429, "rate_limited", { detail, retryable: true, headers });
+  });
+}
+
 /** @param pattern  a route's, such as `/patients/:id` */
 function matches(pattern: string, path: string): boolean {
   const parts = pattern.split("/").map((part) => {
@@ -144,6 +184,7 @@ function rawAnswer(answer: HttpProblem): string {
     `Content-Type: ${problemContentType}`,
     `Content-Length: ${Buffer.byteLength(body)}`,
     "Connection: close",
+    ...Object.entries(securityHeaders).map(([name, value]) => `${name}: ${value}`),
     "",
     body,
   ].join("\r\n");

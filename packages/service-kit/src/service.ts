@@ -58,7 +58,7 @@ export async function runService<S extends Declared>(
   const { host, logLevel, stopTimeoutMs } = settings;
   const logger = await createLogger(name, logLevel, terminal);
   const health = new Health();
-  const door = new HttpDoor(health, logger);
+  const door = new HttpDoor(health, logger, settings.rateLimitPerMinute);
   const owned = new Owned(logger);
   const stopped = new AbortController();
   let starting: Promise<unknown> = Promise.resolve();

@@ -72,15 +72,56 @@ function secretOf(environment: Environment, name: string): string | undefined {
   const file = textOf(environment, `${name}_FILE`);
   if (file === undefined) return value;
   if (value !== undefined) throw new SettingsError([`${name} and ${name}_FILE are both set: unset one of them`]);
+  return contentOf(file, `${name}_FILE`);
+}
+
+function contentOf(file: string, name: string): string {
   let content: string;
   try {
     content = readFileSync(file, "utf8").trim();
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
-    throw new SettingsError([`${name}_FILE must name a file that can be read, but ${file} cannot (${code})`]);
+    throw new SettingsError([`${name} must name a file that can be read, but ${file} cannot (${code})`]);
   }
-  if (content === "") throw new SettingsError([`${name}_FILE names a file, ${file}, that is empty`]);
+  if (content === "") throw new SettingsError([`${name} names a file, ${file}, that is empty`]);
   return content;
+}
+
+const pem = {
+  certificate: /-----BEGIN CERTIFICATE-----/,
+  "private key without a passphrase": /-----BEGIN (EC |RSA )?PRIVATE KEY-----/,
+};
+
+/** The content of a PEM file, which is never shown. */
+function pemFile(name: string, holding: keyof typeof pem): Setting<string | undefined> {
+  return (environment) => {
+    const file = textOf(environment, name);
+    if (file === undefined) return undefined;
+    const content = contentOf(file, name);
+    if (pem[holding].test(content)) return content;
+    throw new SettingsError([`${name} must name a PEM file with a ${holding}, but ${file} has none`]);
+  };
+}
+
+/** As `tls` of `connect` takes it; undefined when nothing is set. */
+interface TlsSettings {
+  readonly ca: string | undefined;
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+}
+
+function tls(environment: Environment): TlsSettings | undefined {
+  const files = readSettings(
+    {
+      ca: pemFile("AMQP_CA_FILE", "certificate"),
+      cert: pemFile("AMQP_CERT_FILE", "certificate"),
+      key: pemFile("AMQP_KEY_FILE", "private key without a passphrase"),
+    },
+    environment,
+  );
+  if ((files.cert === undefined) !== (files.key === undefined))
+    throw new SettingsError(["AMQP_CERT_FILE and AMQP_KEY_FILE belong together: set both, or none"]);
+  return files.ca === undefined && files.cert === undefined ? undefined : files;
 }
 
 /** A whole number within bounds, both inclusive. */
@@ -120,8 +161,11 @@ const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"]
 export const serviceSettings = (port: number) => ({
   /** Without credentials in them, RabbitMQ's own guest */
   amqpUrls: secretVariable("AMQP_URL", brokerUrls),
+  /** Whom to trust, and who asks, where `AMQP_URL` begins with amqps:// */
+  tls,
   host: variable("HOST", z.string().default("127.0.0.1")),
   port: variable("PORT", wholeNumber(0, 65_535).default(port)),
+  rateLimitPerMinute: variable("RATE_LIMIT_PER_MINUTE", wholeNumber(1, 1_000_000).optional()),
   logLevel: variable(
     "LOG_LEVEL",
     z.enum(logLevels, { error: `must be one of ${logLevels.join(", ")}` }).default("info"),

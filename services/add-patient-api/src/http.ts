@@ -48,7 +48,7 @@ export function patientsApi(amqp: Amqp<(typeof system)["add-patient-api"]>): Fas
           description: "A repeat under the same Idempotency-Key, within 24 hours, gets the first one's answer.",
           headers: z.object({ "idempotency-key": IdempotencyKey.optional() }),
           body: NewPatient,
-          response: { 201: Patient, ...problems(400, 413, 415, 422, 502, 503, 504) },
+          response: { 201: Patient, ...problems(400, 413, 415, 422, 429, 502, 503, 504) },
         },
       },
       async (request, reply) => {
@@ -67,7 +67,7 @@ export function patientsApi(amqp: Amqp<(typeof system)["add-patient-api"]>): Fas
         schema: {
           summary: "Finds a patient",
           params: z.object({ patientId: z.string() }),
-          response: { 200: Patient, ...problems(404, 502, 503, 504) },
+          response: { 200: Patient, ...problems(404, 429, 502, 503, 504) },
         },
       },
       async (request, reply) => {

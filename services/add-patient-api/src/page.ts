@@ -16,14 +16,7 @@ export const tryItPage: FastifyPluginAsync = async (http) => {
   for (const { path, url, type } of files) {
     const content = await readFile(url);
     http.get(path, { schema: { hide: true } }, async (_request, reply) =>
-      reply
-        .headers({
-          "content-security-policy": contentSecurityPolicy,
-          "x-content-type-options": "nosniff",
-          "referrer-policy": "no-referrer",
-        })
-        .type(type)
-        .send(content),
+      reply.header("content-security-policy", contentSecurityPolicy).type(type).send(content),
     );
   }
 };

@@ -11,13 +11,14 @@ const name = "patient-registry";
 
 await runService({ name, port: 3004, settings: { ...databaseSettings(name) } }, async (service) => {
   const { settings, logger, signal, closeTimeoutMs } = service;
+  const { amqpUrls, tls } = settings;
   const migrations = new URL("../migrations/", import.meta.url);
   const database = service.own(
     await openDatabase<RegistryTables>(settings.database, { schema: name, migrations, logger, signal }),
   );
   service.own(forgetExpiredKeys(database, logger));
 
-  const amqp = service.own(await connect(settings.amqpUrls, { system, service: name, logger, signal, closeTimeoutMs }));
+  const amqp = service.own(await connect(amqpUrls, { system, service: name, tls, logger, signal, closeTimeoutMs }));
   service.own(
     startRelay(database, {
       send: ({ messageId, message, signal }) =>

@@ -12,6 +12,7 @@ const settings = { ...databaseSettings(name), ...timeZoneSetting };
 
 await runService({ name, port: 3002, settings }, async (service) => {
   const { settings, logger, signal, http, own, closeTimeoutMs } = service;
+  const { amqpUrls, tls } = settings;
 
   const migrations = new URL("../migrations/", import.meta.url);
   const database = own(
@@ -19,9 +20,7 @@ await runService({ name, port: 3002, settings }, async (service) => {
   );
 
   const { version } = packageJson;
-  const amqp = own(
-    await connect(settings.amqpUrls, { system, service: name, version, logger, signal, closeTimeoutMs }),
-  );
+  const amqp = own(await connect(amqpUrls, { system, service: name, version, tls, logger, signal, closeTimeoutMs }));
   await amqp.subscribe(patientAdded, onPatientAdded(database, settings.timeZone, logger), {
     isAvailable: () => database.isReachable(),
   });

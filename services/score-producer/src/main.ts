@@ -15,7 +15,8 @@ const updates = await updatesFor(process.argv.slice(2)).catch((error: unknown) =
 });
 
 await runService({ name, port: 3005, settings: {} }, async ({ settings, logger, signal, own, closeTimeoutMs }) => {
-  const amqp = own(await connect(settings.amqpUrls, { system, service: name, logger, signal, closeTimeoutMs }));
+  const { amqpUrls, tls } = settings;
+  const amqp = own(await connect(amqpUrls, { system, service: name, tls, logger, signal, closeTimeoutMs }));
   const send = (update: ScoreUpdate): Promise<void> => amqp.broadcast(scoreUpdates, update);
   return { isReady: () => amqp.isReady, finished: sendAll(updates, { send, logger, signal }) };
 });

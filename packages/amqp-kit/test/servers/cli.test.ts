@@ -14,6 +14,7 @@ import {
 } from "@amqp-idioms/local-servers";
 import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
+import { operatorPermissions } from "../../src/derive.ts";
 import { connect } from "../../src/index.ts";
 import { orderPlaced, system } from "../contracts.ts";
 import { amqpKit, cli, systemFile } from "../operator.ts";
@@ -216,14 +217,10 @@ order.placed.shipping.dead: not there
     expect(await errors).toBe("Interrupted. What was not done yet is where it was.\n");
   });
 
-  test("works with an operator's least rights, and is told what is missing", async ({ vhost, cleanup }) => {
+  test("works with the operator's derived rights, and is told what is missing", async ({ vhost, cleanup }) => {
     await leaveThree(vhost.url, cleanup);
     const [user, password] = [`operator-${vhost.name}`, "p@ss/word"];
-    const least = {
-      configure: "^$",
-      write: "^order\\.placed\\.[a-z-]+\\.failed$",
-      read: "^order\\.placed\\.[a-z-]+\\.dead$",
-    };
+    const least = operatorPermissions(system);
     await vhost.management.createUser(user, password, { vhost: vhost.name, ...least });
     cleanup(() => vhost.management.deleteUser(user));
     const url = new URL(vhost.url);

@@ -52,7 +52,7 @@ describe("the packed kit, installed in an empty project", () => {
     expect(await run(join(tools, "publint"), [tarball, "--strict"])).toContain("All good!");
     // It ends with 1 when it finds anything that the profile does not ignore
     const found = await run(join(tools, "attw"), [tarball, "--profile", "esm-only", "--format", "ascii"]);
-    expect(found.match(/^(node16 \(from ESM\)|bundler): 🟢/gm)).toHaveLength(4);
+    expect(found.match(/^(node16 \(from ESM\)|bundler): 🟢/gm)).toHaveLength(6);
   });
 
   test("holds what is built, and neither sources nor tests", () => {
@@ -104,9 +104,15 @@ describe("the packed kit, installed in an empty project", () => {
     expect(await run("npx", ["amqp-kit", "dead", "policy", "--json"])).toContain("order_placed\\\\.warehouse");
   });
 
-  test("imports contracts where there is no amqplib", async () => {
+  test("imports contracts, and derives rights from them, where there is no amqplib", async () => {
     rmSync(join(project, "node_modules/amqplib"), { recursive: true });
-    const script = 'import { notification } from "amqp-kit/contract"; console.log(typeof notification)';
-    expect(await run(process.execPath, ["--input-type=module", "--eval", script])).toBe("function\n");
+    const script = `
+      import { broadcast, defineSystem } from "amqp-kit/contract";
+      import { permissionsOf } from "amqp-kit/derive";
+      import { z } from "zod";
+      const prices = broadcast("prices", { message: z.string() });
+      console.log(permissionsOf(defineSystem({ market: { broadcasts: [prices] } })).market.write);
+    `;
+    expect(await run(process.execPath, ["--input-type=module", "--eval", script])).toBe("^prices$\n");
   });
 });

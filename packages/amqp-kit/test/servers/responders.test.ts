@@ -2,7 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { amqpMethods, type ServiceProcess, startProxy } from "@amqp-idioms/local-servers";
 import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
-import { connect, defineSystem, operation, TopologyError } from "../../src/index.ts";
+import { permissionsOf, type Permissions } from "../../src/derive.ts";
+import { connect, defineSystem, operation, RequestTimeoutError, TopologyError } from "../../src/index.ts";
 import { begunBy, double, failure, lamps, numbers, openShop, responderProcess, postQuote } from "../asking.ts";
 import { Quote, quote, QuoteRequest, system } from "../contracts.ts";
 import { bareRequester, bareResponder, bareTopology } from "../peers/bare-request-response.ts";
@@ -296,5 +297,30 @@ describe("on the wire", () => {
     // What was refused took nothing along
     await warehouse.respond(quote, double);
     expect(await till.request(quote, lamps(1))).toEqual({ article: "lamp", cents: 2 });
+  });
+
+  test("a request or reply that its user may not write: the caller, or the responder's log, says so", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const as = async (service: "till" | "warehouse", granted: Permissions): Promise<string> => {
+      const user = `${vhost.name}-${service}`;
+      await vhost.management.createUser(user, "secret", { vhost: vhost.name, ...granted });
+      cleanup(() => vhost.management.deleteUser(user));
+      return vhost.url.replace(/\/\/[^@]*@/, `//${user}:secret@`);
+    };
+    const may = permissionsOf(system);
+    const logger = recordingLogger();
+    const url = await as("warehouse", { ...may.warehouse, write: "^quote$" });
+    const warehouse = cleanup(await connect(url, { system, service: "warehouse", logger }));
+    await warehouse.respond(quote, double);
+    const asking = cleanup(await connect(vhost.url, { system, service: "till" }));
+    await expect(asking.request(quote, lamps(1), { timeoutMs: 300 })).rejects.toThrow(RequestTimeoutError);
+    const line = /^a request is given back, its reply was not confirmed: .*ACCESS_REFUSED/;
+    await expect.poll(() => logger.lines.map(({ message }) => message)).toContainEqual(expect.stringMatching(line));
+
+    const tillUrl = await as("till", { ...may.till, write: may.till.write.replace("|shop)", ")") });
+    const till = cleanup(await connect(tillUrl, { system, service: "till" }));
+    await expect(till.request(quote, lamps(1))).rejects.toThrow(/exchange "shop".*ACCESS_REFUSED/);
   });
 });

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { get, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
@@ -91,6 +92,74 @@ test("a request that is no HTTP is answered, too", async () => {
   const answer = await text(socket);
   expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\nContent-Type: application\/problem\+json/);
   expect(answer).toContain('"code":"invalid_request"');
+  expect(answer).toContain("x-content-type-options: nosniff");
+});
+
+test("a request whose headers do not arrive is answered after ten seconds or so, and its connection closed", async () => {
+  await using service = await started("plain");
+  const socket = connect(service.port, "127.0.0.1");
+  await once(socket, "connect");
+  const before = performance.now();
+  socket.write("GET /hello/violet HTTP/1.1\r\nHost: localhost\r\n");
+  const answer = await text(socket);
+  expect(answer).toMatch(/^HTTP\/1\.1 408 Request Timeout\r\n/);
+  expect(answer).toContain('"code":"request_too_slow"');
+  expect(performance.now() - before).toBeGreaterThan(9_000);
+  expect(performance.now() - before).toBeLessThan(25_000);
+});
+
+test.for(["/livez", "/readyz", "/hello/violet", "/nowhere", "/fails", "/problem"])(
+  "%s is answered with security headers, and without the name of any software",
+  async (path) => {
+    await using service = await started("plain");
+    const { headers } = await fetch(service.url + path);
+    expect(Object.fromEntries(headers)).toMatchObject({
+      "x-content-type-options": "nosniff",
+      "x-frame-options": "DENY",
+      "referrer-policy": "no-referrer",
+      "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    });
+    expect([...headers.keys()]).not.toContain("server");
+    expect([...headers.keys()]).not.toContain("x-powered-by");
+  },
+);
+
+test("over its rate limit an address is told when to come back, whatever it asks for; health is not limited", async () => {
+  await using service = await started("plain", { env: { RATE_LIMIT_PER_MINUTE: "3" } });
+  const statusOf = async (path: string): Promise<number> => (await fetch(service.url + path)).status;
+  expect(await Promise.all([statusOf("/hello/a"), statusOf("/nowhere"), statusOf("/problem")])).toEqual([
+    200, 404, 503,
+  ]);
+  for (const path of ["/hello/a", "/nowhere"]) {
+    const limited = await fetch(service.url + path);
+    expect([limited.status, limited.headers.get("content-type")]).toEqual([429, "application/problem+json"]);
+    expect(await limited.json()).toMatchObject({ code: "rate_limited", status: 429, retryable: true });
+    const retryAfter = Number(limited.headers.get("retry-after"));
+    expect(retryAfter).toBeGreaterThan(0);
+    expect(retryAfter).toBeLessThanOrEqual(60);
+  }
+  expect(await Promise.all([statusOf("/livez"), statusOf("/readyz")])).toEqual([200, 200]);
+});
+
+test.skipIf(process.platform !== "linux")("one address over its rate limit leaves the others alone", async () => {
+  await using service = await started("plain", { env: { RATE_LIMIT_PER_MINUTE: "1" } });
+  const statusFor = async (localAddress: string): Promise<number | undefined> => {
+    const request = get(`${service.url}/hello/a`, { localAddress, agent: false });
+    const [response]: IncomingMessage[] = await once(request, "response");
+    response?.resume();
+    return response?.statusCode;
+  };
+  expect([await statusFor("127.0.0.1"), await statusFor("127.0.0.1"), await statusFor("127.0.0.2")]).toEqual([
+    200, 429, 200,
+  ]);
+});
+
+test("without a rate limit any number of requests is answered", async () => {
+  await using service = await started("plain");
+  const statuses = await Promise.all(
+    Array.from({ length: 200 }, async () => (await fetch(`${service.url}/hello/a`)).status),
+  );
+  expect(new Set(statuses)).toEqual(new Set([200]));
 });
 
 test("while the service starts it is alive, not ready, and asks all others to come back", async () => {

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createAuthority } from "@amqp-idioms/certificates";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import {
   databaseSettings,
@@ -16,9 +17,32 @@ afterEach(() => rmSync(join(folder, "secret"), { force: true }));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 function file(content: string): string {
-  const path = join(folder, "secret");
+  return named("secret", content);
+}
+
+function named(name: string, content: string): string {
+  const path = join(folder, name);
   writeFileSync(path, content);
   return path;
+}
+
+function thrownBy(call: () => unknown): unknown {
+  try {
+    return call();
+  } catch (error) {
+    return error;
+  }
+}
+
+/** Variable → the file that it names, which holds this. */
+function files(contents: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(contents).map(([variable, content]) => [variable, named(variable, content)]),
+  );
+}
+
+function tls(env: Record<string, string>) {
+  return readSettings(serviceSettings(0), env).tls;
 }
 
 function database(env: Record<string, string>) {
@@ -48,6 +72,8 @@ describe("settings", () => {
     ["PORT", "0x10"],
     ["STOP_TIMEOUT_MS", "0"],
     ["LOG_LEVEL", "loud"],
+    ["RATE_LIMIT_PER_MINUTE", "0"],
+    ["RATE_LIMIT_PER_MINUTE", "many"],
     ["AMQP_URL", "amqp://one,http://two"],
     ["AMQP_URL", "amqp://one,"],
   ])("refuse %s=%s", ([name = "", value]) => {
@@ -65,6 +91,43 @@ describe("settings", () => {
     expect(database({ DATA_DIR: "/data" })).toEqual({ dataDir: "/data/scheduling" });
     expect(database({ DATA_DIR: "memory://" })).toEqual({ dataDir: "memory://" });
     expect(database({})).toEqual({ dataDir: expect.stringMatching(/\/\.data$/) });
+  });
+});
+
+describe("certificates for the broker", () => {
+  test("are what the files hold, as connect takes them", async () => {
+    const authority = await createAuthority({ name: "Test authority", days: 1 });
+    const client = await authority.issue({ hostNames: [], commonName: "scheduling", client: true });
+    const [ca, cert, key] = [authority.certificatePem, client.certificatePem, client.keyPem].map((pem) => pem.trim());
+    expect(tls(files({ AMQP_CA_FILE: ca ?? "" }))).toEqual({ ca });
+    const all = { AMQP_CA_FILE: ca ?? "", AMQP_CERT_FILE: cert ?? "", AMQP_KEY_FILE: key ?? "" };
+    expect(tls(files(all))).toEqual({ ca, cert, key });
+    expect(tls({ AMQP_CA_FILE: "", AMQP_URL: "amqps://host" })).toBeUndefined();
+  });
+
+  test("are a fault, told with all others and without their content, when they cannot be", () => {
+    const wrong = files({
+      AMQP_CA_FILE: "topsecret",
+      AMQP_KEY_FILE: "-----BEGIN ENCRYPTED PRIVATE KEY-----\ntopsecret",
+    });
+    const error = thrownBy(() => tls({ ...wrong, AMQP_CERT_FILE: "/nowhere", PORT: "x" }));
+    expect(error).toMatchObject({
+      faults: [
+        expect.stringMatching(/^AMQP_CA_FILE must name a PEM file with a certificate, but .* has none$/),
+        "AMQP_CERT_FILE must name a file that can be read, but /nowhere cannot (ENOENT)",
+        expect.stringMatching(
+          /^AMQP_KEY_FILE must name a PEM file with a private key without a passphrase, but .* has none$/,
+        ),
+        expect.stringContaining("PORT must be"),
+      ],
+    });
+    expect(String(error)).not.toContain("topsecret");
+  });
+
+  test("come with their key, or not at all", () => {
+    const alone = "AMQP_CERT_FILE and AMQP_KEY_FILE belong together: set both, or none";
+    expect(() => tls(files({ AMQP_CERT_FILE: "-----BEGIN CERTIFICATE-----" }))).toThrow(alone);
+    expect(() => tls(files({ AMQP_KEY_FILE: "-----BEGIN PRIVATE KEY-----" }))).toThrow(alone);
   });
 });
 

@@ -268,6 +268,15 @@ describe("the process", () => {
   });
 });
 
+test("over its rate limit an address gets 429, and when to come back", async ({ startService }) => {
+  const api = await startService("add-patient-api", { RATE_LIMIT_PER_MINUTE: "1" });
+  const url = `${api.url}/patients/9d090fa0-e585-4070-9003-b649540ab258`;
+  expect((await fetch(url)).status).toBe(503);
+  const limited = await fetch(url);
+  expect([limited.status, await limited.json()]).toMatchObject([429, { code: "rate_limited", retryable: true }]);
+  expect(limited.headers.get("retry-after")).toMatch(/^\d+$/);
+});
+
 describe("for people", () => {
   test("/openapi.json describes both operations, with their problems", async ({ startService }) => {
     const api = await startService("add-patient-api");
@@ -275,7 +284,9 @@ describe("for people", () => {
     expect(document.openapi).toBe("3.1.0");
     expect(Object.keys(document.paths)).toEqual(["/patients", "/patients/{patientId}"]);
     const add = document.paths["/patients"]?.["post"];
-    expect(Object.keys(add?.responses ?? {})).toEqual(["201", "400", "413", "415", "422", "502", "503", "504"]);
+    expect(Object.keys(add?.responses ?? {})).toEqual(["201", "400", "413", "415", "422", "429", "502", "503", "504"]);
+    const find = document.paths["/patients/{patientId}"]?.["get"];
+    expect(Object.keys(find?.responses ?? {})).toEqual(["200", "404", "429", "502", "503", "504"]);
     expect(add?.parameters).toEqual([expect.objectContaining({ in: "header", name: "idempotency-key" })]);
     const { schemas } = document.components;
     expect(Object.keys(schemas)).toEqual(expect.arrayContaining(["NewPatientInput", "Patient", "Problem"]));
@@ -292,6 +303,7 @@ describe("for people", () => {
     expect(policy).toContain("default-src 'none'");
     expect(policy).toContain("script-src 'self'");
     expect(policy).not.toContain("unsafe");
+    expect(page.headers.get("x-content-type-options")).toBe("nosniff");
     const html = await page.text();
     const links = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, link = ""]) => link);
     expect(links).toEqual(["data:,", "/page.css", "/page.js", "/openapi.json"]);

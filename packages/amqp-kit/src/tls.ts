@@ -1,0 +1,110 @@
+import { X509Certificate } from "node:crypto";
+import { createSecureContext } from "node:tls";
+import type { SecureContext } from "node:tls";
+import { UsageError } from "./errors.ts";
+import { told } from "./telemetry.ts";
+
+/** Which certificates are trusted and shown, and what a refusal means. Nothing here makes the check of the broker's certificate weaker. */
+
+export interface TlsOptions {
+  /** Certificates of the authorities to trust, instead of those that Node.js knows; PEM, one or several. @default those of Node.js */
+  ca?: string | Buffer | undefined;
+  /** The certificate to show to a broker that asks for one, with those between it and the authority behind it; PEM. @default none */
+  cert?: string | Buffer | undefined;
+  /** The private key of `cert`, without a passphrase; PEM. */
+  key?: string | Buffer | undefined;
+}
+
+/**
+ * Node.js takes a `ca` without a certificate for none, and trusts nobody or everybody it knows; and learns of a `cert` without a `key`
+ * when it is asked for it. So all that is looked at here.
+ * @throws {UsageError} naming the fault, never the content
+ */
+export function secureContext({ ca, cert, key }: TlsOptions): SecureContext {
+  if ((cert === undefined) !== (key === undefined))
+    throw new UsageError(
+      "tls.cert and tls.key (AMQP_CERT_FILE and AMQP_KEY_FILE) belong together: give both, or none.",
+    );
+  if (ca !== undefined && !holdsCertificate(ca))
+    throw new UsageError("tls.ca (AMQP_CA_FILE) must be a certificate in PEM.");
+  if (cert !== undefined && !holdsCertificate(cert))
+    throw new UsageError("tls.cert (AMQP_CERT_FILE) must be a certificate in PEM.");
+  try {
+    return createSecureContext({ ...(ca !== undefined && { ca }), ...(cert !== undefined && { cert, key }) });
+  } catch (error) {
+    const isOther = codeOf(error) === "ERR_OSSL_X509_KEY_VALUES_MISMATCH";
+    const fault = isOther ? "is not the key of tls.cert" : "must be a private key in PEM, without a passphrase";
+    throw new UsageError(`tls.key (AMQP_KEY_FILE) ${fault}.`);
+  }
+}
+
+function holdsCertificate(pem: string | Buffer): boolean {
+  try {
+    return pem.includes("-----BEGIN CERTIFICATE-----") && new X509Certificate(pem).subject !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** By Node's codes: those of OpenSSL's verification as they are, those of its protocol after `ERR_SSL_`. */
+const advices: readonly [RegExp, (where: string, why: string) => string][] = [
+  [
+    /^ERR_TLS_CERT_ALTNAME_INVALID$/,
+    (where, why) =>
+      `The certificate of the broker at ${where} is not for this host name: ${why}. Use a name in the URL that stands in the certificate, or give the broker one for this name.`,
+  ],
+  [
+    /^CERT_HAS_EXPIRED$/,
+    (where) => `The certificate of the broker at ${where}, or its authority's, has expired. Renew it there.`,
+  ],
+  [
+    /^CERT_NOT_YET_VALID$/,
+    (where) => `The certificate of the broker at ${where} is not valid yet. Compare the clocks of both machines.`,
+  ],
+  [
+    /^INVALID_PURPOSE$/,
+    (where) => `The certificate of the broker at ${where} is not a server's. Give the broker one for serverAuth.`,
+  ],
+  [
+    /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|INVALID_CA)/,
+    (where, why) =>
+      `The certificate of the broker at ${where} is of no authority that is trusted here: ${why}. Give the certificate of the authority that has signed it: tls.ca, or AMQP_CA_FILE.`,
+  ],
+  [
+    /^ERR_SSL_.*ALERT_CERTIFICATE_REQUIRED$/,
+    (where) =>
+      `The broker at ${where} asks for a client certificate. Give one: tls.cert and tls.key, or AMQP_CERT_FILE and AMQP_KEY_FILE.`,
+  ],
+  [
+    /^ERR_SSL_.*ALERT_(UNKNOWN_CA|(BAD|UNSUPPORTED)_CERTIFICATE|CERTIFICATE_\w+|ACCESS_DENIED)$/,
+    (where, why) =>
+      `The broker at ${where} refuses the client certificate: ${why}. Check tls.cert, or AMQP_CERT_FILE, and whom the broker trusts.`,
+  ],
+  [
+    /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$/,
+    (where) =>
+      `What answers at ${where} does not speak TLS. Check the port, which is 5671 by default, or use amqp:// for a broker without TLS.`,
+  ],
+  [
+    /^ERR_(SSL|TLS)_/,
+    (where, why) =>
+      `The broker at ${where} and this end do not agree on TLS: ${why}. The broker may ask for a client certificate, or speak only versions that are not safe.`,
+  ],
+];
+
+/** @returns in words, what no waiting will mend about certificates and TLS; undefined for any other error */
+export function tlsAdvice(error: unknown, where: string): string | undefined {
+  const code = codeOf(error);
+  const [, advice] = advices.find(([pattern]) => pattern.test(code)) ?? [];
+  return advice?.(where, reasonOf(error));
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
+
+/** OpenSSL's messages begin with addresses and end with places in its source; the reason is what is for people. */
+function reasonOf(error: unknown): string {
+  const reason = error instanceof Error && "reason" in error ? error.reason : undefined;
+  return (typeof reason === "string" ? reason : told(error)).replace(/\.$/, "");
+}

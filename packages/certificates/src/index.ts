@@ -1,0 +1,2 @@
+export { createAuthority, loadAuthority } from "./authority.ts";
+export type { Authority, CertificateRequest, Issued } from "./authority.ts";
