@@ -239,12 +239,6 @@ describe("docker compose", { timeout: 300_000 }, () => {
     await expect.poll(look, { timeout: 60_000, interval: 500 }).toEqual([1, 1]);
   }
 
-  async function expectScores(url: string): Promise<void> {
-    const shown = async (): Promise<string> => (await get(`${url}/scores`, 5_000)).body;
-    const before = await shown();
-    await expect.poll(shown, { timeout: 60_000, interval: 500 }).not.toBe(before);
-  }
-
   async function whoAmI(user: string, password: string): Promise<number> {
     const authorization = `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
     return (await fetch(`${project.managementUrl}/api/whoami`, { headers: { authorization } })).status;
@@ -268,6 +262,12 @@ describe("docker compose", { timeout: 300_000 }, () => {
     return outbox.length + Math.abs(2 * all.length - appointments.length - registrations.length);
   }
 });
+
+async function expectScores(url: string): Promise<void> {
+  const shown = async (): Promise<string> => (await get(`${url}/scores`, 5_000)).body;
+  const before = await shown();
+  await expect.poll(shown, { timeout: 60_000, interval: 500 }).not.toBe(before);
+}
 
 async function strike(ledger: Ledger, name: string, work: () => Promise<void>): Promise<void> {
   const record = { name, detail: "", from: monotonicMs(), to: Infinity, recoveredMs: undefined, complaints: [] };

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { system } from "@amqp-idioms/contracts";
-import { definitionsOf, operatorPermissions } from "amqp-kit/derive";
+import { definitionsOf } from "amqp-kit/derive";
 
 const virtualHost = "/";
 
@@ -16,11 +16,7 @@ export function definitions(passwords: Readonly<Record<string, string>>) {
       hashing_algorithm: "rabbit_password_hashing_sha256",
       tags: name === "admin" ? ["administrator"] : [],
     })),
-    permissions: [
-      ...derived.permissions,
-      { user: "operator", vhost: virtualHost, ...operatorPermissions(system) },
-      { user: "admin", vhost: virtualHost, ...all },
-    ],
+    permissions: [...derived.permissions, { user: "admin", vhost: virtualHost, ...all }],
   };
 }
 
