@@ -94,9 +94,13 @@ export class Management {
     return overview.rabbitmq_version;
   }
 
-  async createVirtualHost(name: string, options: { defaultQueueType?: "classic" | "quorum" } = {}): Promise<void> {
-    const { defaultQueueType } = options;
-    await this.#send("PUT", path("vhosts", name), defaultQueueType && { default_queue_type: defaultQueueType });
+  async createVirtualHost(
+    name: string,
+    { defaultQueueType }: { defaultQueueType?: "classic" | "quorum" | undefined } = {},
+  ): Promise<void> {
+    // 3.10 knows it by the second name only
+    const options = { default_queue_type: defaultQueueType, defaultqueuetype: defaultQueueType };
+    await this.#send("PUT", path("vhosts", name), defaultQueueType && options);
   }
 
   async deleteVirtualHost(name: string): Promise<void> {

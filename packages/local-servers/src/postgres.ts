@@ -236,16 +236,23 @@ export async function createDatabase(serverUrl: string): Promise<Database> {
   await query(serverUrl, `CREATE DATABASE ${name}`);
   const url = new URL(serverUrl);
   url.pathname = `/${name}`;
-  const close = (): Promise<void> => query(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+  const close = async (): Promise<void> =>
+    void (await query(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
   return { url: url.href, close, [Symbol.asyncDispose]: close };
 }
 
-async function query(url: string, statement: string): Promise<void> {
+/** @returns what the server says of itself, such as "17.2" */
+export async function postgresVersion(url: string): Promise<string> {
+  const [row] = await query(url, "SHOW server_version");
+  return String(row?.["server_version"]).split(" ")[0] ?? "";
+}
+
+async function query(url: string, statement: string): Promise<Record<string, unknown>[]> {
   const client = new Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
   client.on("error", () => {});
   await client.connect();
   try {
-    await client.query(statement);
+    return (await client.query(statement)).rows;
   } finally {
     await client.end();
   }

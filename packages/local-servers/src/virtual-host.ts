@@ -14,7 +14,7 @@ export interface VirtualHost extends AsyncDisposable {
 /** @throws Error when the broker's management API is not known */
 export async function createVirtualHost(
   broker: { url: string; managementUrl: string | undefined },
-  options: { defaultQueueType?: "classic" | "quorum" } = {},
+  options: { defaultQueueType?: "classic" | "quorum" | undefined } = {},
 ): Promise<VirtualHost> {
   if (broker.managementUrl === undefined) {
     throw new Error(

@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import type { TestProject } from "vitest/node";
 import { type RabbitMq, startRabbitMq } from "./rabbitmq.ts";
-import { type PostgresResult, startPostgres } from "./postgres.ts";
+import { type PostgresResult, postgresVersion, startPostgres } from "./postgres.ts";
 import type { SharedServers } from "./shared-servers.ts";
 
 interface Door {
@@ -58,7 +58,10 @@ interface Running {
 async function startServers(): Promise<Running> {
   const [broker, postgres] = await Promise.allSettled([startRabbitMq({ log }), startPostgres({ log })]);
   if (broker.status === "fulfilled" && postgres.status === "fulfilled") {
-    log(`RabbitMQ ${broker.value.version} (${broker.value.source}) is up`);
+    const { server } = postgres.value;
+    const queues = process.env["DEFAULT_QUEUE_TYPE"] ?? "classic";
+    log(`Met: RabbitMQ ${broker.value.version} (${broker.value.source}), ${queues} queues by default`);
+    if (server !== undefined) log(`Met: PostgreSQL ${await postgresVersion(server.url)} (${server.source})`);
     return { broker: broker.value, postgres: postgres.value };
   }
   if (broker.status === "fulfilled") await broker.value.close();

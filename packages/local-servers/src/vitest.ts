@@ -73,7 +73,7 @@ export const test = base
     return ownBrokerOfFile;
   })
   .extend("vhost", async ({ broker }, { onCleanup }) => {
-    const vhost = await createVirtualHost(broker);
+    const vhost = await createVirtualHost(broker, { defaultQueueType: defaultQueueType() });
     onCleanup(() => vhost.close());
     return vhost;
   })
@@ -95,6 +95,13 @@ export const test = base
       return one;
     };
   });
+
+/** Of the virtual hosts that tests are given, so that a run can be of quorum queues: `DEFAULT_QUEUE_TYPE`. */
+function defaultQueueType(): "classic" | "quorum" | undefined {
+  const { DEFAULT_QUEUE_TYPE: type } = process.env;
+  if (type === undefined || type === "classic" || type === "quorum") return type;
+  throw new Error(`DEFAULT_QUEUE_TYPE must be classic or quorum, but is "${type}".`);
+}
 
 async function close(opened: Closeable): Promise<void> {
   if (typeof opened === "function") await opened();

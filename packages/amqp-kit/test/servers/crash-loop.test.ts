@@ -8,8 +8,7 @@ import { billingProcess, billingQueue, numbers, order, ordersOf, setAside } from
 import { holdNext } from "../peers/bare-notify.ts";
 import { recordEvents } from "../recording.ts";
 
-const test = onSharedBroker.extend("quorumHost", async ({ broker, skip }, { onCleanup }): Promise<VirtualHost> => {
-  if (broker.version.startsWith("3.10.")) skip("needs RabbitMQ 3.11 or newer: default queue types");
+const test = onSharedBroker.extend("quorumHost", async ({ broker }, { onCleanup }): Promise<VirtualHost> => {
   const vhost = await createVirtualHost(broker, { defaultQueueType: "quorum" });
   onCleanup(() => vhost.close());
   return vhost;

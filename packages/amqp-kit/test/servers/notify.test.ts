@@ -105,9 +105,7 @@ describe.for(["classic", "quorum"] as const)("notify, where the default queue ty
   test("the promises are the same: kept, in order, retried, set aside (pitfalls 27, 62)", async ({
     broker,
     cleanup,
-    skip,
   }) => {
-    if (broker.version.startsWith("3.10.")) skip("needs RabbitMQ 3.11 or newer: default queue types");
     const vhost = cleanup(await createVirtualHost(broker, { defaultQueueType }));
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     for (const pieces of numbers(1, 20)) await till.notify(orderPlaced, order(pieces));

@@ -220,9 +220,7 @@ describe("while what the handler needs is not available", () => {
   test("on a quorum queue, and retried in place: 22 times not available uses up nothing", async ({
     broker,
     cleanup,
-    skip,
   }) => {
-    if (broker.version.startsWith("3.10.")) skip("needs RabbitMQ 3.11 or newer: default queue types");
     const vhost = cleanup(await createVirtualHost(broker, { defaultQueueType: "quorum" }));
     using paused = recordEvents("paused");
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));

@@ -89,13 +89,13 @@ describe.each(["container", "machine"] as const)("a broker from %s", (source) =>
     await expect(cancelled).resolves.toBe("cancelled");
   });
 
-  test("makes virtual hosts whose default queue type is quorum, where its version can", async ({ skip }) => {
+  test("makes virtual hosts whose default queue type is quorum", async ({ skip }) => {
     const broker = await running(skip);
     await using vhost = await createVirtualHost(broker, { defaultQueueType: "quorum" });
     await using client = await openClient(vhost.url);
     await client.publish("to a quorum queue");
     const [queue] = await vhost.management.queues(vhost.name);
-    expect(queue?.type).toBe(broker.version.startsWith("3.10.") ? "classic" : "quorum");
+    expect(queue?.type).toBe("quorum");
   });
 });
 
