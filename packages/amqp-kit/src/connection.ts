@@ -15,6 +15,8 @@ const maxBackoffMs = 30_000;
 /** A connection that lived shorter than this counts as one more failure, so that a broker that hangs up at once is not hammered. */
 const stableAfterMs = 10_000;
 const minHeartbeatSeconds = 5;
+/** A node of several that gives no answer for so long is left for the next. */
+const unansweredMs = 5_000;
 
 export interface Endpoint {
   protocol: "amqp" | "amqps";
@@ -166,6 +168,11 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     return this.#model !== undefined;
   }
 
+  /** Another address can be gone on with. */
+  get hasSeveral(): boolean {
+    return this.#endpoints.length > 1;
+  }
+
   get wasAskedFor(): boolean {
     return this.#started;
   }
@@ -202,6 +209,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   async #channel<Raw extends AmqplibChannel>(create: (model: ChannelModel) => Promise<Raw>): Promise<Channel<Raw>> {
     await this.opened();
     const model = await this.#open.promise;
+    const answered = this.expectAnswers();
     try {
       const raw = await create(model);
       // Lost in the same breath as it was opened: nobody would hear of it any more.
@@ -212,12 +220,15 @@ export class Connection extends EventEmitter<ConnectionEvents> {
         retryable: true,
         cause: error,
       });
+    } finally {
+      answered();
     }
   }
 
   /** Runs work on a channel of its own, so that a refusal harms nothing else. */
   async withChannel<T>(work: (channel: AmqplibChannel) => Promise<T>): Promise<T> {
     const channel = await this.channel();
+    const answered = this.expectAnswers();
     try {
       return await work(channel.raw);
     } catch (error) {
@@ -225,7 +236,30 @@ export class Connection extends EventEmitter<ConnectionEvents> {
       throw channel.isOpen || this.#lastError === undefined || codeOf(error) !== undefined ? error : this.#lastError;
     } finally {
       await channel.close();
+      answered();
     }
+  }
+
+  /**
+   * From now on answers are due. A node that gives none for 5 s is left for the next address, if there is one: cut off from its cluster it
+   * keeps its clients, shows what it knows, and changes and confirms nothing.
+   * @param goesOn  asked every 5 s whether some have come. @default none, until the end
+   * @returns what ends it
+   */
+  expectAnswers(goesOn: () => boolean = () => false): () => void {
+    if (!this.hasSeveral) return () => undefined;
+    const hangUp = this.#hangUp;
+    let isDue = true;
+    const look = (): void => {
+      if (!isDue || this.isBlocked || goesOn()) return;
+      hangUp.abort(new Error(`it gave no answer for ${unansweredMs} ms, the next address is tried`));
+    };
+    // Where this process itself stood still, its socket is read before that
+    const timer = setInterval(() => setImmediate(look), unansweredMs);
+    return () => {
+      isDue = false;
+      clearInterval(timer);
+    };
   }
 
   /** Closes in order, and on a dead link by destroying the socket after `timeoutMs`. */
@@ -331,7 +365,8 @@ export class Connection extends EventEmitter<ConnectionEvents> {
         { noDelay: true, keepAlive: true, clientProperties: { connection_name: this.#name }, ...untilHungUp },
       );
       let isLost = false;
-      model.on("error", (error) => (this.#lastError = error));
+      // What was hung up on has ended for the reason of that
+      model.on("error", (error) => (this.#lastError = hangUp.signal.aborted ? hangUp.signal.reason : error));
       const lost = new Promise<void>((resolve) => {
         model.once("close", (error?: Error) => {
           isLost = true;

@@ -24,7 +24,7 @@ import { InvalidRequest, isProblem, problemFor, problemType, readProblem, unread
 import { Publisher } from "./publisher.ts";
 import { emit, told, withoutValues } from "./telemetry.ts";
 import type { Logger } from "./telemetry.ts";
-import { declareReplyQueue, declareRequestQueue, lookAtQueue } from "./topology.ts";
+import { declareReplyQueue, declareRequestQueue, lookAtQueue, proveNode } from "./topology.ts";
 
 /** Idiom 3, request/response: one answer, a clear error when nobody is there to give it, and a time limit that both sides keep. */
 
@@ -79,6 +79,7 @@ export class Requester {
       refresh: async (queue) => {
         if ((await lookAtQueue(this.#consuming, queue)) === undefined)
           throw new Error(`the reply queue ${queue} is gone`);
+        if (this.#consuming.hasSeveral) await proveNode(this.#consuming);
       },
       onMessage: ({ message }) => this.#onReply(message),
       // The reply queue went, and with it every answer that was on its way.

@@ -27,7 +27,11 @@ export class Shop implements AsyncDisposable {
   #isWorking = false;
   #last = 0;
 
-  static async open(url: string, options: { logger?: Logger; closeTimeoutMs?: number } = {}): Promise<Shop> {
+  /** @param url  or the URLs of a cluster */
+  static async open(
+    url: string | readonly string[],
+    options: { logger?: Logger; closeTimeoutMs?: number } = {},
+  ): Promise<Shop> {
     const join = <N extends keyof System>(service: N): Promise<Amqp<System[N]>> =>
       connect(url, { system, service, ...options });
     const [market, board, till, billing, shipping, warehouse] = await Promise.all([

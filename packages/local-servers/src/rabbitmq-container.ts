@@ -4,13 +4,35 @@ import { rabbitMqConfig } from "./rabbitmq-config.ts";
 
 export const rabbitMqImage = "rabbitmq:4.3-management";
 
+/** A node of a cluster */
+export interface Membership {
+  hostname: string;
+  network: string;
+  /** The same for all nodes */
+  cookie: string;
+  /** Lines of rabbitmq.conf, the same for all nodes */
+  config: readonly string[];
+}
+
 /** RabbitMQ in a container, refusing what upstream's 4.3 refuses by default, whatever the image's build permits. */
-export function createRabbitMqContainer(ports: BrokerPorts, credentials: Credentials): Promise<ContainerEngine> {
-  const config = [...rabbitMqConfig(credentials), "deprecated_features.permit.transient_nonexcl_queues = false"];
+export function createRabbitMqContainer(
+  ports: BrokerPorts,
+  credentials: Credentials,
+  membership?: Membership,
+): Promise<ContainerEngine> {
+  const config = [
+    ...rabbitMqConfig(credentials),
+    "deprecated_features.permit.transient_nonexcl_queues = false",
+    ...(membership?.config ?? []),
+  ];
   return ContainerEngine.create({
     image: rabbitMqImage,
     ports: { 5672: ports.amqp, 15672: ports.management },
-    files: { "/etc/rabbitmq/conf.d/90-local-servers.conf": `${config.join("\n")}\n` },
+    files: {
+      "/etc/rabbitmq/conf.d/90-local-servers.conf": `${config.join("\n")}\n`,
+      ...(membership && { "/var/lib/rabbitmq/.erlang.cookie": { content: membership.cookie, mode: 0o400 } }),
+    },
     startedMessage: /Server startup complete/,
+    ...(membership && { hostname: membership.hostname, network: membership.network }),
   });
 }

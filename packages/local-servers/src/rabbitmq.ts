@@ -149,16 +149,16 @@ async function startNode(
   return OwnedRabbitMq.start({ engine, host: "127.0.0.1", ports, credentials, source, installed });
 }
 
-async function brokerPorts(): Promise<BrokerPorts> {
+export async function brokerPorts(): Promise<BrokerPorts> {
   const [amqp = 0, management = 0] = await freePorts(2);
   return { amqp, management };
 }
 
-function randomCredentials(): Credentials {
+export function randomCredentials(): Credentials {
   return { user: `local-${randomBytes(3).toString("hex")}`, password: randomBytes(12).toString("hex") };
 }
 
-interface Owned {
+export interface Owned {
   engine: ServerEngine;
   host: string;
   ports: BrokerPorts;
@@ -167,7 +167,7 @@ interface Owned {
   installed: string[];
 }
 
-class OwnedRabbitMq implements RabbitMq {
+export class OwnedRabbitMq implements RabbitMq {
   readonly url: string;
   readonly managementUrl: string;
   readonly source: RabbitMqSource;
@@ -191,7 +191,7 @@ class OwnedRabbitMq implements RabbitMq {
     }
   }
 
-  private constructor({ engine, host, ports, credentials, source, installed }: Owned) {
+  protected constructor({ engine, host, ports, credentials, source, installed }: Owned) {
     const authority = `${credentials.user}:${credentials.password}@${host}`;
     this.url = `amqp://${authority}:${ports.amqp}`;
     this.managementUrl = `http://${authority}:${ports.management}`;
