@@ -121,7 +121,7 @@ export class Sender {
       const stale = setInterval(() => this.#dropWaiting("stalled"), staleMs);
       try {
         if (!this.#isDeclared) await this.declare();
-        const channel = await this.#checked();
+        const channel = await this.#connection.answering(() => this.#checked());
         const burst = this.#waiting;
         this.#waiting = [];
         this.#waitingBytes = 0;
@@ -131,7 +131,7 @@ export class Sender {
           this.#unproven++;
           settled();
         }
-        if (!isWritable) await channel.drained();
+        if (!isWritable) await this.#connection.answering(() => channel.drained());
       } catch (error) {
         // The exchange was gone, and took the channel along: what waits goes on the next one.
         if (codeOf(error) === 404) this.#isDeclared = false;

@@ -209,9 +209,8 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   async #channel<Raw extends AmqplibChannel>(create: (model: ChannelModel) => Promise<Raw>): Promise<Channel<Raw>> {
     await this.opened();
     const model = await this.#open.promise;
-    const answered = this.expectAnswers();
     try {
-      const raw = await create(model);
+      const raw = await this.answering(() => create(model));
       // Lost in the same breath as it was opened: nobody would hear of it any more.
       if (this.#model !== model) throw new Error("closed");
       return new Channel(raw, () => this.#lastError);
@@ -220,22 +219,28 @@ export class Connection extends EventEmitter<ConnectionEvents> {
         retryable: true,
         cause: error,
       });
-    } finally {
-      answered();
     }
   }
 
   /** Runs work on a channel of its own, so that a refusal harms nothing else. */
   async withChannel<T>(work: (channel: AmqplibChannel) => Promise<T>): Promise<T> {
     const channel = await this.channel();
-    const answered = this.expectAnswers();
     try {
-      return await work(channel.raw);
+      return await this.answering(() => work(channel.raw));
     } catch (error) {
       // After a connection error amqplib only says that no reply will come; the reason is the connection's.
       throw channel.isOpen || this.#lastError === undefined || codeOf(error) !== undefined ? error : this.#lastError;
     } finally {
       await channel.close();
+    }
+  }
+
+  /** Does what the node is to answer within 5 s: see `expectAnswers`. */
+  async answering<T>(work: () => Promise<T>): Promise<T> {
+    const answered = this.expectAnswers();
+    try {
+      return await work();
+    } finally {
       answered();
     }
   }

@@ -40,6 +40,8 @@ const config = [
   "cluster_formation.peer_discovery_backend = classic_config",
   ...names.map((name, index) => `cluster_formation.classic_config.nodes.${index + 1} = rabbit@${name}`),
   "default_queue_type = quorum",
+  // Until then, whoever waits for a node that vanished without a word goes on waiting: 60 s would be the default
+  "net_ticktime = 15",
 ];
 
 /**
