@@ -125,11 +125,23 @@ async function runVitest(vitestArgs: string[]): Promise<void> {
     if (options.testNamePattern !== undefined && tally.passed + tally.failed.length === 0) {
       tally.failed.push(`No test in the files that were picked has "${options.testNamePattern}" in its name.`);
     }
-    unhandledErrors.forEach((error) => tally.failed.push(`outside of any test: ${messageOf(error)}`));
+    unhandledErrors
+      .filter((error) => !isLeftByFailure(error, testModules))
+      .forEach((error) => tally.failed.push(`outside of any test: ${messageOf(error)}`));
   } finally {
     await vitest.close();
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
   }
+}
+
+/** What a try that failed left running: the failure, or the success of the next try, is counted already. */
+function isLeftByFailure(error: unknown, modules: TestModule[]): boolean {
+  if (typeof error !== "object" || error === null) return false;
+  const { VITEST_TEST_PATH: path, VITEST_TEST_NAME: name } = error as Record<string, unknown>;
+  const module = modules.find(({ moduleId }) => moduleId === path);
+  return [...(module?.children.allTests() ?? [])].some(
+    (test) => test.name === name && (test.result().state === "failed" || test.diagnostic()?.flaky === true),
+  );
 }
 
 /** vitest hands on an error of another process as a bare object. */

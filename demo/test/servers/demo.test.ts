@@ -131,7 +131,8 @@ describe("npm run demo", () => {
       // Closer together the two would be the terminal's and npm's copy of one
       await sleep(400);
       const exit = await demo.stop({ signal: "SIGINT" });
-      expect(exit.ms).toBeLessThan(1_500);
+      // Without it the frozen one is waited for, 3.5 s from the first
+      expect(exit.ms).toBeLessThan(2_500);
       await expect.poll(() => processesOf(folder)).toEqual([]);
       await expect.poll(() => readdirSync(folder)).toEqual([]);
     },

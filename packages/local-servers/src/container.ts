@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { networkInterfaces } from "node:os";
 import { type ContainerRuntimeClient, GenericContainer, getContainerRuntimeClient, Wait } from "testcontainers";
 import type { ServerEngine } from "./server-engine.ts";
 import { guard } from "./watchdog.ts";
@@ -25,8 +26,7 @@ class LocalContainer extends GenericContainer {
   onCreated: (id: string) => Promise<void> | void = () => {};
 
   protected override async beforeContainerCreated(): Promise<void> {
-    const { info } = await getContainerRuntimeClient();
-    if (info.containerRuntime.host !== "localhost") return;
+    if (hostOf(await getContainerRuntimeClient()) !== "127.0.0.1") return;
     const bindings: Record<string, { HostPort?: string; HostIp?: string }[]> = this.hostConfig.PortBindings ?? {};
     for (const binding of Object.values(bindings).flat()) binding.HostIp = "127.0.0.1";
   }
@@ -34,6 +34,16 @@ class LocalContainer extends GenericContainer {
   protected override async containerCreated(id: string): Promise<void> {
     await this.onCreated(id);
   }
+}
+
+/**
+ * Where published ports are reached. In a container of its own testcontainers takes the Docker network's gateway for the engine's host;
+ * that is an address of this machine when the engine runs in here, too, or shares our network.
+ */
+function hostOf({ info }: ContainerRuntimeClient): string {
+  const { host } = info.containerRuntime;
+  const own = Object.values(networkInterfaces()).flatMap((addresses = []) => addresses.map(({ address }) => address));
+  return host === "localhost" || own.includes(host) ? "127.0.0.1" : host;
 }
 
 /** @returns why no container can be started on this machine, or undefined when a Docker engine answers */
@@ -94,7 +104,7 @@ export class ContainerEngine implements ServerEngine {
     this.#options = options;
     this.#container = client.container.getById(id);
     this.#release = guard({ container: id });
-    this.host = client.info.containerRuntime.host === "localhost" ? "127.0.0.1" : client.info.containerRuntime.host;
+    this.host = hostOf(client);
   }
 
   async start(): Promise<void> {
