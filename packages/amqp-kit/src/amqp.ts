@@ -317,8 +317,9 @@ class Session {
         concurrency: positive("concurrency", options.concurrency ?? 10, maxConcurrency),
       };
       this.#replies ??= new Publisher(this.#publishing, "");
+      const connections = { consuming: this.#consuming, publishing: this.#publishing };
       return this.#start(
-        new Responder(this.#consuming, this.#replies, this.#clock, contract, handler, settings, this.#logger),
+        new Responder(connections, this.#replies, this.#clock, contract, handler, settings, this.#logger),
       );
     });
   }

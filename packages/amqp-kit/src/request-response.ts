@@ -79,7 +79,9 @@ export class Requester {
       refresh: async (queue) => {
         if ((await lookAtQueue(this.#consuming, queue)) === undefined)
           throw new Error(`the reply queue ${queue} is gone`);
-        if (this.#consuming.hasSeveral) await proveNode(this.#consuming);
+        // Each may be connected to a node that is cut off from its cluster: there no answer arrives, or no request leaves
+        const both = [this.#consuming, this.#publishing].filter(({ hasSeveral, isOpen }) => hasSeveral && isOpen);
+        await Promise.all(both.map(proveNode));
       },
       onMessage: ({ message }) => this.#onReply(message),
       // The reply queue went, and with it every answer that was on its way.
@@ -326,9 +328,9 @@ export class Responder<O extends Operation> {
   readonly #logger: Logger;
   readonly #consumer: Consumer;
 
-  /** @param replies  publishes to the default exchange */
+  /** @param replies  publishes to the default exchange, over the publishing connection */
   constructor(
-    connection: Connection,
+    { consuming, publishing }: { consuming: Connection; publishing: Connection },
     replies: Publisher,
     clock: ArrivalClock,
     operation: O,
@@ -345,8 +347,8 @@ export class Responder<O extends Operation> {
     this.#replies = replies;
     this.#clock = clock;
     this.#logger = logger;
-    const declare = (): Promise<void> => declareRequestQueue(connection, operation);
-    this.#consumer = new Consumer(connection, {
+    const declare = (): Promise<void> => declareRequestQueue(consuming, operation);
+    this.#consumer = new Consumer(consuming, {
       name: operation.name,
       // No more than it works on: what waits longer, waits in the queue, where it can expire.
       prefetch: options.concurrency,
@@ -354,7 +356,11 @@ export class Responder<O extends Operation> {
         await declare();
         return operation.name;
       },
-      refresh: declare,
+      refresh: async () => {
+        await declare();
+        // A node that is cut off from its cluster knows no new reply queue, and returns every reply
+        if (publishing.hasSeveral && publishing.isOpen) await declareRequestQueue(publishing, operation);
+      },
       onMessage: (incoming) => this.#onRequest(incoming),
       logger,
     });
