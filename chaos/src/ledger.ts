@@ -56,6 +56,8 @@ export interface FaultRecord {
   to: number;
   /** From healed to: every replica ready, a patient accepted, an update shown by every display. Undefined: not in time */
   recoveredMs: number | undefined;
+  /** The same from when a node of several went, while it was away. Undefined: no such fault, or not in time */
+  withoutMs?: number | undefined;
   /** What the fault itself saw that must not be */
   readonly complaints: string[];
 }

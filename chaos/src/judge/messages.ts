@@ -6,6 +6,8 @@ import { type Evidence, type Finding, moment, wasReady, windows } from "./eviden
 const lateMs = 100;
 /** What they strike is the link that the fault's detail names. */
 const holdingFaults = ["network-frozen", "network-delayed", "network-throttled"];
+/** Of a cluster's nodes, too */
+const brokerFaults = ["broker-stopped", "broker-killed", "node-cut-off", "nodes-restarted-in-turn"];
 const alarms = ["memory-alarm", "disk-alarm"];
 /** From the publish that runs into the alarm to the word of it, on a busy machine */
 const toldWithinMs = 150;
@@ -114,8 +116,7 @@ function isAtRisk({ ledger }: Evidence, { at, correlationId }: Malformed): boole
   return ledger.faults.some(({ name, from, to }) => {
     const isNear = at < to + patienceMs && at > from - patienceMs;
     const losesAsker =
-      correlationId !== undefined &&
-      ["broker-stopped", "broker-killed", "connection-closed", "connections-closed"].includes(name);
+      correlationId !== undefined && [...brokerFaults, "connection-closed", "connections-closed"].includes(name);
     return isNear && (name === "request-queue-deleted" || losesAsker);
   });
 }
