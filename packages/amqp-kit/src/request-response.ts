@@ -80,7 +80,7 @@ export class Requester {
         if ((await lookAtQueue(this.#consuming, queue)) === undefined)
           throw new Error(`the reply queue ${queue} is gone`);
         // Each may be connected to a node that is cut off from its cluster: there no answer arrives, or no request leaves
-        const both = [this.#consuming, this.#publishing].filter(({ hasSeveral, isOpen }) => hasSeveral && isOpen);
+        const both = [this.#consuming, this.#publishing].filter((connection) => canBeProven(connection));
         await Promise.all(both.map(proveNode));
       },
       onMessage: ({ message }) => this.#onReply(message),
@@ -282,6 +282,11 @@ export class Requester {
   }
 }
 
+/** Where there is another address to go on with. A blocked broker answers nothing, and need not. */
+function canBeProven({ hasSeveral, isOpen, isBlocked }: Connection): boolean {
+  return hasSeveral && isOpen && !isBlocked;
+}
+
 function notSent(timeoutMs: number): ConnectionError {
   const why = "no connection to the broker, or it takes no more for now";
   return new ConnectionError(`Nothing was sent within ${timeoutMs} ms: there was ${why}.`, { retryable: true });
@@ -359,7 +364,7 @@ export class Responder<O extends Operation> {
       refresh: async () => {
         await declare();
         // A node that is cut off from its cluster knows no new reply queue, and returns every reply
-        if (publishing.hasSeveral && publishing.isOpen) await declareRequestQueue(publishing, operation);
+        if (canBeProven(publishing)) await declareRequestQueue(publishing, operation);
       },
       onMessage: (incoming) => this.#onRequest(incoming),
       logger,

@@ -37,6 +37,8 @@ const test = base
 /** What losing a node may take: it is noticed, everything is connected elsewhere, queues have new leaders. */
 const withoutIt = { timeout: 40_000 };
 
+const order = (orderId: string): Order => ({ orderId, article: "lamp", pieces: 1 });
+
 interface Cell {
   nodes: readonly RabbitMqNode[];
   vhost: ClusterVirtualHost;
@@ -133,7 +135,6 @@ test(
     const there = vhost.urls[nodes.indexOf(node)] ?? "";
     // One that has no other address stays there
     const alone = cleanup(await connect(there, { system, service: "till", closeTimeoutMs: 1_000 }));
-    const order = (orderId: string): Order => ({ orderId, article: "lamp", pieces: 1 });
     await alone.notify(orderPlaced, order("before"), { messageId: "before" });
     shop.work();
     await untilServing(shop, heard);

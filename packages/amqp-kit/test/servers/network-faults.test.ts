@@ -261,28 +261,28 @@ test("a link cut while a sender waits for it to drain: the sender goes on with t
   await expect.poll(() => heard.at(-1)).toBe(4);
 });
 
+interface Addresses {
+  urls: string[];
+  /** That which is in use, and that which is not */
+  inUse: () => [Proxy, Proxy];
+}
+
+async function twoAddresses({ url }: VirtualHost, cleanup: Cleanup): Promise<Addresses> {
+  const one = cleanup(await startProxy(url));
+  const other = cleanup(await startProxy(url));
+  const inUse = (): [Proxy, Proxy] => (one.connections > 0 ? [one, other] : [other, one]);
+  return { urls: [one.url, other.url], inUse };
+}
+
+/** As a node that is cut off from its cluster: it reads, and shows what it knows, but changes nothing. */
+const takesNoBinding: FrameFilter = ({ method }) => (method === amqpMethods.queueBindOk ? "drop" : "pass");
+const confirmsNothing: FrameFilter = ({ method }, direction) => {
+  return method === amqpMethods.basicAck && direction === "to-client" ? "drop" : "pass";
+};
+
 describe("of several addresses, one is left for the next when its node answers nothing any more:", () => {
   /** Noticed within 5 s of the next look, which is due within 5 s */
   const soon = { timeout: 16_000 };
-
-  interface Addresses {
-    urls: string[];
-    /** That which is in use, and that which is not */
-    inUse: () => [Proxy, Proxy];
-  }
-
-  async function twoAddresses({ url }: VirtualHost, cleanup: Cleanup): Promise<Addresses> {
-    const one = cleanup(await startProxy(url));
-    const other = cleanup(await startProxy(url));
-    const inUse = (): [Proxy, Proxy] => (one.connections > 0 ? [one, other] : [other, one]);
-    return { urls: [one.url, other.url], inUse };
-  }
-
-  /** As a node that is cut off from its cluster: it reads, and shows what it knows, but changes nothing. */
-  const takesNoBinding: FrameFilter = ({ method }) => (method === amqpMethods.queueBindOk ? "drop" : "pass");
-  const confirmsNothing: FrameFilter = ({ method }, direction) => {
-    return method === amqpMethods.basicAck && direction === "to-client" ? "drop" : "pass";
-  };
 
   test("by a consumer", { timeout: 60_000 }, async ({ vhost, cleanup }) => {
     const { urls, inUse } = await twoAddresses(vhost, cleanup);
