@@ -1,4 +1,5 @@
 import type { Fate } from "./bare.ts";
+import type { Span } from "./cpu.ts";
 
 /** What was said to the system and what it was seen to do, written down outside of it. All moments are of the machine's one monotonic clock. */
 
@@ -79,6 +80,8 @@ export class Ledger {
   readonly malformed: Malformed[] = [];
   readonly faults: FaultRecord[] = [];
   readonly readiness: Readiness[] = [];
+  /** While too little was left of the machine */
+  readonly starved: Span[] = [];
   /** What was printed with a patient's name in it: who printed it, without the name */
   readonly namesPrinted: string[] = [];
   /** GETs of accepted patients that found another one, or none */

@@ -89,6 +89,7 @@ function countsOf({ ledger, records, dead, replies, observations, displays }: Ev
     "malformed requests answered": replies.size,
     "messages set aside": dead.length,
     "notifications retried": seen("retried"),
+    "seconds short of a CPU": Math.round(ledger.starved.reduce((sum, { from, to }) => sum + to - from, 0) / 1_000),
   };
 }
 

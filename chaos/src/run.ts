@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { patientAdded } from "@amqp-idioms/contracts";
 import { Bare } from "./bare.ts";
 import { monotonicMs, within } from "./clock.ts";
+import { watchCpu } from "./cpu.ts";
 import type { Fault, Stage } from "./faults/fault.ts";
 import type { Evidence } from "./judge/evidence.ts";
 import { type FaultRecord, Ledger, patientName } from "./ledger.ts";
@@ -51,6 +52,7 @@ export async function run(options: RunOptions): Promise<Evidence> {
   await using bare = new Bare(system.broker.urls, patientAdded.name);
   const load = new Load(system, ledger, bare, random);
   const stopWatching = watchReadiness(system, ledger);
+  const stopWatchingCpu = watchCpu(ledger.starved);
   watchNames(system, ledger);
 
   // What a mutant breaks, it breaks without that
@@ -71,6 +73,7 @@ export async function run(options: RunOptions): Promise<Evidence> {
   const after = isWeighed ? await weighAfterUse(system, load) : undefined;
   left.push(...(await untilQuiet(system, quietTimeoutMs)));
   stopWatching();
+  stopWatchingCpu();
   const seen = await observations(system);
   const dead = await takeDead(system);
   if (isEmbedded) await Promise.all(system.replicas.map((replica) => replica.stop()));
