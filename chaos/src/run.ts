@@ -192,10 +192,10 @@ async function strikeAll(
       complain: (what) => record.complaints.push(what),
       pauseNotifications: () => load.pauseNotifications(),
       resumeNotifications: () => load.resumeNotifications(),
-      untilServing: async () => {
-        record.withoutMs = await untilServing(system, ledger, withoutTimeoutMs);
-        if (record.withoutMs === undefined)
-          stage.complain(`without it nothing went on within ${withoutTimeoutMs / 1000} s`);
+      untilServing: async (goneAt) => {
+        const tookMs = await untilServing(system, ledger, withoutTimeoutMs);
+        record.withoutMs = tookMs && monotonicMs() - goneAt;
+        if (tookMs === undefined) stage.complain(`without it nothing went on within ${withoutTimeoutMs / 1000} s`);
       },
     };
     await fault.strike(stage).catch((error: unknown) => stage.complain(`it failed itself: ${String(error)}`));

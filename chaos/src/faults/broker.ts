@@ -1,10 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RabbitMq } from "@amqp-idioms/local-servers";
+import { monotonicMs } from "../clock.ts";
 import type { System } from "../system.ts";
 import type { Fault, Stage } from "./fault.ts";
 
 const downMs = 2_000;
 const alarmMs = 4_000;
+/** So long a cut-off node may seem to be there still: what was on its way arrives, and nobody misses an answer */
+const hiddenMs = 6_000;
 
 /** One of them; of a cluster it is said which. */
 function victim({ system, random, note }: Stage): RabbitMq {
@@ -16,7 +19,7 @@ function victim({ system, random, note }: Stage): RabbitMq {
 
 /** A cluster goes on meanwhile; one node alone is just away for a while. */
 async function whileItIsAway({ system, untilServing }: Stage): Promise<void> {
-  await (system.broker.cluster === undefined ? sleep(downMs) : untilServing());
+  await (system.broker.cluster === undefined ? sleep(downMs) : untilServing(monotonicMs()));
 }
 
 function whyNot({ broker }: System): string | undefined {
@@ -50,7 +53,9 @@ export const brokerFaults: readonly Fault[] = [
       const node = stage.random.pick(stage.system.broker.cluster?.nodes ?? []);
       stage.note(node.name);
       await node.cutOff();
-      await stage.untilServing();
+      const cutOffAt = monotonicMs();
+      await sleep(hiddenMs);
+      await stage.untilServing(cutOffAt);
       await node.rejoin();
     },
   },
