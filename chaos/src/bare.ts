@@ -35,7 +35,8 @@ export class Bare implements AsyncDisposable {
   readonly replies = new Map<string, Reply>();
   /** What the notify exchange was seen to hand out, while this listened */
   readonly heard: Heard[] = [];
-  readonly #url: string;
+  readonly #urls: readonly string[];
+  #turn = 0;
   readonly #exchange: string;
   readonly #returned = new Set<string>();
   readonly #running: Promise<void>;
@@ -43,8 +44,9 @@ export class Bare implements AsyncDisposable {
   #isClosed = false;
   #close: (() => Promise<void>) | undefined;
 
-  constructor(url: string, exchange: string) {
-    this.#url = url;
+  /** @param urls  one after the other is tried */
+  constructor(urls: readonly string[], exchange: string) {
+    this.#urls = urls;
     this.#exchange = exchange;
     this.#running = this.#run();
   }
@@ -89,7 +91,10 @@ export class Bare implements AsyncDisposable {
   }
 
   async #stand(): Promise<Standing> {
-    const connection = await amqplib.connect(this.#url, { noDelay: true, timeout: 5_000 });
+    const connection = await amqplib.connect(this.#urls[this.#turn++ % this.#urls.length] ?? "", {
+      noDelay: true,
+      timeout: 5_000,
+    });
     const { promise: lost, resolve } = Promise.withResolvers<void>();
     connection.on("error", () => undefined).on("close", () => resolve());
     this.#close = () => connection.close();

@@ -1,4 +1,5 @@
 import type { Fate } from "./bare.ts";
+import type { Span } from "./cpu.ts";
 
 /** What was said to the system and what it was seen to do, written down outside of it. All moments are of the machine's one monotonic clock. */
 
@@ -56,6 +57,8 @@ export interface FaultRecord {
   to: number;
   /** From healed to: every replica ready, a patient accepted, an update shown by every display. Undefined: not in time */
   recoveredMs: number | undefined;
+  /** The same from when a node of several went, while it was away. Undefined: no such fault, or not in time */
+  withoutMs?: number | undefined;
   /** What the fault itself saw that must not be */
   readonly complaints: string[];
 }
@@ -77,6 +80,8 @@ export class Ledger {
   readonly malformed: Malformed[] = [];
   readonly faults: FaultRecord[] = [];
   readonly readiness: Readiness[] = [];
+  /** While too little was left of the machine */
+  readonly starved: Span[] = [];
   /** What was printed with a patient's name in it: who printed it, without the name */
   readonly namesPrinted: string[] = [];
   /** GETs of accepted patients that found another one, or none */

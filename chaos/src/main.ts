@@ -11,11 +11,12 @@ import { mutantNamed } from "./mutant.ts";
 import { reportOf, textOf } from "./report.ts";
 import { run } from "./run.ts";
 
-const usage = `Usage: npm run chaos -- [--minutes N] [--seed S] [--faults LIST] [--embedded] [--mutant NAME] [--report FILE]
+const usage = `Usage: npm run chaos -- [--minutes N] [--seed S] [--faults LIST] [--nodes 3] [--embedded] [--mutant NAME] [--report FILE]
   --minutes N     of load; default 2
   --seed S        repeats a run's schedule; default a random one, which is printed
   --faults LIST   only these, comma-separated, each as often as there is time; "none" injects nothing. There are:
                   ${faults.map(({ name }) => name).join(", ")}
+  --nodes 3       on a cluster of three RabbitMQ nodes, in containers; default 1
   --embedded      one replica each, on embedded databases
   --mutant NAME   with a measure taken out (chaos/mutants), and just the faults that bring it to light: must fail
   --once          each of the faults once, in the order given, and then the end
@@ -32,13 +33,13 @@ function log(line: string): void {
 async function main(): Promise<void> {
   const options = read();
   if (options === undefined) return;
-  const { seed, minutes, names, isEmbedded, mutantName, isOnce, reportFile } = options;
+  const { seed, minutes, names, nodes, isEmbedded, mutantName, isOnce, reportFile } = options;
   const mutant = mutantName === undefined ? undefined : await mutantNamed(mutantName);
   const chosen = faultsNamed(names ?? mutant?.faults.join(","));
   const loadMs = minutes * 60_000;
   console.log(`Seed ${seed}: --seed ${seed} repeats this run's schedule of faults.`);
   const isOnceEach = isOnce || mutant !== undefined;
-  const evidence = await run({ loadMs, seed, isEmbedded, mutant, faults: chosen, isOnce: isOnceEach, log });
+  const evidence = await run({ loadMs, seed, nodes, isEmbedded, mutant, faults: chosen, isOnce: isOnceEach, log });
   const report = reportOf(evidence, judge(evidence), { seed, loadMs, mutant: mutantName });
   if (reportFile !== undefined) await writeFile(reportFile, `${JSON.stringify(report, undefined, 2)}\n`);
   console.log(textOf(report));
@@ -52,6 +53,7 @@ function read() {
         minutes: { type: "string", default: "2" },
         seed: { type: "string" },
         faults: { type: "string" },
+        nodes: { type: "string", default: "1" },
         embedded: { type: "boolean", default: false },
         mutant: { type: "string" },
         once: { type: "boolean", default: false },
@@ -61,10 +63,12 @@ function read() {
     const minutes = Number(values.minutes);
     const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
     if (!(minutes > 0) || !Number.isSafeInteger(seed)) throw new Error("--minutes and --seed are numbers.");
+    if (values.nodes !== "1" && values.nodes !== "3") throw new Error("--nodes is 1 or 3.");
+    const nodes: 1 | 3 = values.nodes === "3" ? 3 : 1;
     const names = values.faults === "none" ? "" : values.faults;
     faultsNamed(names);
     const { embedded: isEmbedded, mutant: mutantName, once: isOnce, report: reportFile } = values;
-    return { minutes, seed, names, isEmbedded, mutantName, isOnce, reportFile };
+    return { minutes, seed, names, nodes, isEmbedded, mutantName, isOnce, reportFile };
   } catch (error) {
     console.error(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
     process.exitCode = 2;

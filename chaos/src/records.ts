@@ -137,16 +137,18 @@ async function waiting(system: System): Promise<string[] | undefined> {
   return outbox.length === 0 ? held : [...held, `${outbox.length} in the outbox of patient-registry`];
 }
 
-/** Resolves when nothing waits anywhere, twice in a row. @returns what still waits when the time is up */
+/** Resolves when nothing waits anywhere, several times in a row. @returns what still waits when the time is up */
 export async function untilQuiet(system: System, timeoutMs: number): Promise<string[]> {
   let quiet = 0;
+  // Quorum queues tell their counts only every 5 s
+  const looks = system.broker.cluster === undefined ? 2 : 7;
   let last: string[] | undefined;
   await within(timeoutMs, async () => {
     last = await waiting(system).catch(() => undefined);
     quiet = last?.length === 0 ? quiet + 1 : 0;
     // The broker's own counts are up to a second old
-    if (quiet < 2) await sleep(1_100);
-    return quiet >= 2;
+    if (quiet < looks) await sleep(1_100);
+    return quiet >= looks;
   });
   return last ?? ["the broker does not say"];
 }
@@ -172,12 +174,12 @@ export async function weigh(system: System): Promise<Weighed> {
   });
   await Promise.all(system.replicas.map(({ probe }) => probe.order({})));
   const channels = await countChannels(system);
-  const replicas = system.replicas.flatMap(({ name, service, amqp }) => {
+  const replicas = system.replicas.flatMap(({ name, service, links }) => {
     const seen = found.get(name);
     if (seen === undefined) return [];
     const { heapBytes, handles } = seen.facts;
     return [
-      { replica: name, service, heapBytes: Number(heapBytes), handles: Number(handles), connections: amqp.connections },
+      { replica: name, service, heapBytes: Number(heapBytes), handles: Number(handles), connections: links.length },
     ];
   });
   return { replicas, channels };

@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import {
   type Exit,
   freePorts,
+  type Link,
   type OutputLine,
   type Proxy,
   type ServiceProcess,
@@ -25,7 +26,8 @@ export interface ReplicaOptions {
   name: string;
   service: ServiceName;
   args: readonly string[];
-  amqpUrl: string;
+  /** Each gets a proxy of its own */
+  amqpUrls: readonly string[];
   /** A URL gets a proxy of its own, a folder is handed on */
   database: { url: string } | { dataDir: string } | undefined;
   probe: Probe;
@@ -53,7 +55,8 @@ export class Replica {
   readonly name: string;
   readonly service: ServiceName;
   readonly url: string;
-  readonly amqp: Proxy;
+  /** One in front of each node of the broker */
+  readonly amqp: readonly Proxy[];
   /** None with an embedded database, or without any */
   readonly database: Proxy | undefined;
   readonly probe: Probe;
@@ -70,13 +73,13 @@ export class Replica {
 
   static async create(options: ReplicaOptions): Promise<Replica> {
     const { database } = options;
-    const amqp = await startProxy(options.amqpUrl);
+    const amqp = await Promise.all(options.amqpUrls.map(startProxy));
     const databaseProxy = database !== undefined && "url" in database ? await startProxy(database.url) : undefined;
     const [port = 0] = await freePorts(1);
     return new Replica(options, amqp, databaseProxy, port);
   }
 
-  private constructor(options: ReplicaOptions, amqp: Proxy, database: Proxy | undefined, port: number) {
+  private constructor(options: ReplicaOptions, amqp: readonly Proxy[], database: Proxy | undefined, port: number) {
     this.name = options.name;
     this.service = options.service;
     this.probe = options.probe;
@@ -90,6 +93,11 @@ export class Replica {
   /** How often it has been started */
   get lives(): number {
     return this.#lives;
+  }
+
+  /** Those to the broker that stand now */
+  get links(): readonly Link[] {
+    return this.amqp.flatMap(({ links }) => links);
   }
 
   get process(): ServiceProcess | undefined {
@@ -111,7 +119,7 @@ export class Replica {
       args: [...(mutant === undefined ? [] : preload("mutate.ts")), ...preload("probe.ts"), main, ...args],
       waitForReady: false,
       env: {
-        AMQP_URL: `${this.amqp.url}?heartbeat=${heartbeatSeconds}`,
+        AMQP_URL: this.amqp.map(({ url }) => `${url}?heartbeat=${heartbeatSeconds}`).join(","),
         PORT: String(this.#port),
         STOP_TIMEOUT_MS: String(stopTimeoutMs),
         CHAOS_RECORDS: probe.recordsFile,
@@ -174,7 +182,7 @@ export class Replica {
   async close(): Promise<void> {
     this.#isWanted = false;
     await this.#end((process) => process.kill());
-    await this.amqp.close();
+    await Promise.all(this.amqp.map((proxy) => proxy.close()));
     await this.database?.close();
   }
 

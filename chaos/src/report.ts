@@ -8,11 +8,24 @@ export interface Report {
   loadSeconds: number;
   mutant: string | undefined;
   broker: string;
-  faults: { kind: string; count: number; medianRecoveryMs: number | undefined; worstRecoveryMs: number | undefined }[];
+  faults: {
+    kind: string;
+    count: number;
+    medianRecoveryMs: number | undefined;
+    worstRecoveryMs: number | undefined;
+    /** Of those in which a node was away: until all went on without it */
+    worstWithoutMs: number | undefined;
+  }[];
   counts: Record<string, number>;
   violations: readonly Violation[];
   /** In the order in which they struck */
-  schedule: { name: string; detail: string; ms: number; recoveredMs: number | undefined }[];
+  schedule: {
+    name: string;
+    detail: string;
+    ms: number;
+    recoveredMs: number | undefined;
+    withoutMs: number | undefined;
+  }[];
 }
 
 export function reportOf(
@@ -28,6 +41,7 @@ export function reportOf(
       count: all.length,
       medianRecoveryMs: rounded(times[Math.floor((times.length - 1) / 2)]),
       worstRecoveryMs: rounded(times.at(-1)),
+      worstWithoutMs: rounded(all.flatMap(({ withoutMs }) => withoutMs ?? []).toSorted((one, other) => other - one)[0]),
     };
   });
   return {
@@ -39,8 +53,9 @@ export function reportOf(
     faults,
     counts: countsOf(evidence),
     violations,
-    schedule: ledger.faults.map(({ name, detail, from, to, recoveredMs }) => {
-      return { name, detail, ms: Math.round(to - from), recoveredMs: rounded(recoveredMs) };
+    schedule: ledger.faults.map(({ name, detail, from, to, recoveredMs, withoutMs }) => {
+      const ms = Math.round(to - from);
+      return { name, detail, ms, recoveredMs: rounded(recoveredMs), withoutMs: rounded(withoutMs) };
     }),
   };
 }
@@ -74,6 +89,7 @@ function countsOf({ ledger, records, dead, replies, observations, displays }: Ev
     "malformed requests answered": replies.size,
     "messages set aside": dead.length,
     "notifications retried": seen("retried"),
+    "seconds short of a CPU": Math.round(ledger.starved.reduce((sum, { from, to }) => sum + to - from, 0) / 1_000),
   };
 }
 
@@ -83,8 +99,9 @@ function seconds(ms: number | undefined): string {
 
 export function textOf(report: Report): string {
   const { seed, loadSeconds, broker, faults, counts, violations, mutant } = report;
-  const injected = faults.map(({ kind, count, medianRecoveryMs, worstRecoveryMs }) => {
-    return `  ${count} × ${kind.padEnd(26)} back after ${seconds(medianRecoveryMs)}, at worst ${seconds(worstRecoveryMs)}`;
+  const injected = faults.map(({ kind, count, medianRecoveryMs, worstRecoveryMs, worstWithoutMs }) => {
+    const without = worstWithoutMs === undefined ? "" : `; without the node after ${seconds(worstWithoutMs)} at worst`;
+    return `  ${count} × ${kind.padEnd(26)} back after ${seconds(medianRecoveryMs)}, at worst ${seconds(worstRecoveryMs)}${without}`;
   });
   const shown = Object.entries(counts).map(([what, count]) => `${count} ${what}`);
   const half = Math.ceil(shown.length / 4);

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { patientAdded } from "@amqp-idioms/contracts";
 import { Bare } from "./bare.ts";
 import { monotonicMs, within } from "./clock.ts";
+import { watchCpu } from "./cpu.ts";
 import type { Fault, Stage } from "./faults/fault.ts";
 import type { Evidence } from "./judge/evidence.ts";
 import { type FaultRecord, Ledger, patientName } from "./ledger.ts";
@@ -18,6 +19,7 @@ import { System } from "./system.ts";
 export interface RunOptions {
   loadMs: number;
   seed: number;
+  nodes: 1 | 3;
   isEmbedded: boolean;
   mutant: Mutant | undefined;
   faults: readonly Fault[];
@@ -29,6 +31,8 @@ export interface RunOptions {
 const mostRounds = 20;
 const warmUpMs = 4_000;
 const recoveryTimeoutMs = 45_000;
+/** While a node of several is down or cut off */
+const withoutTimeoutMs = 40_000;
 /** From recovered to the next fault */
 const leastQuietMs = 3_000;
 const lastPeaceMs = 8_000;
@@ -39,15 +43,16 @@ const readinessEveryMs = 300;
 
 /** One run: the system, its load, the faults; and at the end all evidence. */
 export async function run(options: RunOptions): Promise<Evidence> {
-  const { log, seed, isEmbedded, mutant } = options;
-  await using system = await System.start({ isEmbedded, mutant: mutant?.name, log });
+  const { log, seed, nodes, isEmbedded, mutant } = options;
+  await using system = await System.start({ nodes, isEmbedded, mutant: mutant?.name, log });
   await execute(system, mutant?.sql ?? []);
   const ledger = new Ledger();
   // The load draws from another one: its moments depend on the machine, and the schedule must not
   const random = new Random(seed + 1);
-  await using bare = new Bare(system.vhost.url, patientAdded.name);
+  await using bare = new Bare(system.broker.urls, patientAdded.name);
   const load = new Load(system, ledger, bare, random);
   const stopWatching = watchReadiness(system, ledger);
+  const stopWatchingCpu = watchCpu(ledger.starved);
   watchNames(system, ledger);
 
   // What a mutant breaks, it breaks without that
@@ -68,6 +73,7 @@ export async function run(options: RunOptions): Promise<Evidence> {
   const after = isWeighed ? await weighAfterUse(system, load) : undefined;
   left.push(...(await untilQuiet(system, quietTimeoutMs)));
   stopWatching();
+  stopWatchingCpu();
   const seen = await observations(system);
   const dead = await takeDead(system);
   if (isEmbedded) await Promise.all(system.replicas.map((replica) => replica.stop()));
@@ -186,31 +192,39 @@ async function strikeAll(
       complain: (what) => record.complaints.push(what),
       pauseNotifications: () => load.pauseNotifications(),
       resumeNotifications: () => load.resumeNotifications(),
+      untilServing: async (goneAt) => {
+        const tookMs = await untilServing(system, ledger, withoutTimeoutMs);
+        record.withoutMs = tookMs && monotonicMs() - goneAt;
+        if (tookMs === undefined) stage.complain(`without it nothing went on within ${withoutTimeoutMs / 1000} s`);
+      },
     };
     await fault.strike(stage).catch((error: unknown) => stage.complain(`it failed itself: ${String(error)}`));
     record.to = monotonicMs();
-    await recovered(system, ledger, record);
+    record.recoveredMs = await untilServing(system, ledger, recoveryTimeoutMs);
     const took = record.recoveredMs === undefined ? "NOT RECOVERED" : `back ${seconds(record.recoveredMs)} after it`;
-    log(`  ${fault.name}${record.detail && ` (${record.detail})`}: ${seconds(record.to - record.from)}, ${took}`);
+    const without = record.withoutMs === undefined ? "" : `went on without it after ${seconds(record.withoutMs)}, `;
+    log(
+      `  ${fault.name}${record.detail && ` (${record.detail})`}: ${seconds(record.to - record.from)}, ${without}${took}`,
+    );
   }
   if (!isOnce) await sleep(Math.max(0, endsAt - monotonicMs()));
 }
 
-async function recovered(system: System, ledger: Ledger, record: FaultRecord): Promise<void> {
-  const { to } = record;
+/** Every replica is ready, a patient accepted, an update shown by every display. @returns how long that took; undefined: not in time */
+async function untilServing(system: System, ledger: Ledger, timeoutMs: number): Promise<number | undefined> {
+  const from = monotonicMs();
   const displays = system.of("score-display").map(({ name }) => name);
-  await within(recoveryTimeoutMs, async () => {
+  const isServing = await within(timeoutMs, async () => {
     const isAccepted = ledger.registrations
       .slice(-200)
-      .some((registration) => registration.attempts.some(({ at, status }) => at > to && status === 201));
+      .some((registration) => registration.attempts.some(({ at, status }) => at > from && status === 201));
     const isShown = displays.every((display) => {
       const lastShown = ledger.shown.findLast((shown) => shown.display === display);
-      return (ledger.updates[(lastShown?.number ?? 0) - 1]?.at ?? 0) > to;
+      return (ledger.updates[(lastShown?.number ?? 0) - 1]?.at ?? 0) > from;
     });
-    if (!isAccepted || !isShown || !(await system.isReady())) return false;
-    record.recoveredMs = monotonicMs() - to;
-    return true;
+    return isAccepted && isShown && (await system.isReady());
   });
+  return isServing ? monotonicMs() - from : undefined;
 }
 
 function watchReadiness(system: System, ledger: Ledger): () => void {

@@ -5,8 +5,10 @@ import {
   type Postgres,
   privateFolder,
   type RabbitMq,
+  type RabbitMqCluster,
   startPostgres,
   startRabbitMq,
+  startRabbitMqCluster,
   type VirtualHost,
 } from "@amqp-idioms/local-servers";
 import { within } from "./clock.ts";
@@ -14,6 +16,8 @@ import { Probe } from "./observe.ts";
 import { Replica, type ServiceName } from "./replica.ts";
 
 export interface SystemOptions {
+  /** Of the broker */
+  nodes: 1 | 3;
   /** One replica each on embedded databases, instead of two of each receiver on PostgreSQL */
   isEmbedded: boolean;
   mutant: string | undefined;
@@ -33,9 +37,20 @@ const replicas: readonly { service: ServiceName; count: number; args?: readonly 
 ];
 const withDatabase: readonly ServiceName[] = ["patient-registry", "scheduling", "reporting"];
 
+/** Of our own, and the virtual host in it that all use */
+export interface Broker extends AsyncDisposable {
+  readonly version: string;
+  /** Just one, unless it is a cluster */
+  readonly nodes: readonly RabbitMq[];
+  readonly cluster: RabbitMqCluster | undefined;
+  readonly vhost: VirtualHost;
+  /** For clients: one for each node */
+  readonly urls: readonly string[];
+}
+
 /** All six services, as processes of their own, with a broker and a database of their own. */
 export class System implements AsyncDisposable {
-  readonly broker: RabbitMq;
+  readonly broker: Broker;
   readonly vhost: VirtualHost;
   /** None with embedded databases */
   readonly postgres: Postgres | undefined;
@@ -45,12 +60,11 @@ export class System implements AsyncDisposable {
   readonly replicas: readonly Replica[];
   readonly #closing: AsyncDisposableStack;
 
-  static async start({ isEmbedded, mutant, log }: SystemOptions): Promise<System> {
+  static async start({ nodes, isEmbedded, mutant, log }: SystemOptions): Promise<System> {
     await using closing = new AsyncDisposableStack();
     const folder = await privateFolder("chaos", undefined);
     closing.defer(() => folder.remove());
-    const broker = closing.use(await startRabbitMq({ from: ["container", "machine", "apt"], env: environment(), log }));
-    const vhost = closing.use(await createVirtualHost(broker));
+    const broker = closing.use(await (nodes === 3 ? ownCluster(log) : ownBroker(log)));
     const postgres = isEmbedded ? undefined : closing.use(await ownPostgres(log));
     const database = await postgres?.createDatabase();
 
@@ -67,7 +81,7 @@ export class System implements AsyncDisposable {
           name,
           service,
           args,
-          amqpUrl: vhost.url,
+          amqpUrls: broker.urls,
           database: withDatabase.includes(service) ? store : undefined,
           probe: new Probe(folder.path, name, service),
           mutant,
@@ -78,12 +92,11 @@ export class System implements AsyncDisposable {
     }
     const isReady = await within(readyTimeoutMs, () => allReady(started));
     if (!isReady) throw new Error(`Not all were ready within ${readyTimeoutMs / 1000} s.\n${lastLines(started)}`);
-    return new System(broker, vhost, postgres, database, join(folder.path, "data"), started, closing.move());
+    return new System(broker, postgres, database, join(folder.path, "data"), started, closing.move());
   }
 
   private constructor(
-    broker: RabbitMq,
-    vhost: VirtualHost,
+    broker: Broker,
     postgres: Postgres | undefined,
     database: Database | undefined,
     dataFolder: string,
@@ -91,7 +104,7 @@ export class System implements AsyncDisposable {
     closing: AsyncDisposableStack,
   ) {
     this.broker = broker;
-    this.vhost = vhost;
+    this.vhost = broker.vhost;
     this.postgres = postgres;
     this.database = database;
     this.dataFolder = dataFolder;
@@ -120,6 +133,27 @@ function lastLines(all: readonly Replica[]): string {
   return all
     .flatMap(({ name, process }) => (process?.lines ?? []).slice(-3).map(({ text }) => `${name}: ${text}`))
     .join("\n");
+}
+
+async function ownBroker(log: (line: string) => void): Promise<Broker> {
+  await using closing = new AsyncDisposableStack();
+  const from = ["container", "machine", "apt"] as const;
+  const node = closing.use(await startRabbitMq({ from, env: environment(), log }));
+  const vhost = closing.use(await createVirtualHost(node));
+  const { version } = node;
+  const all = closing.move();
+  const dispose = (): Promise<void> => all.disposeAsync();
+  return { version, nodes: [node], cluster: undefined, vhost, urls: [vhost.url], [Symbol.asyncDispose]: dispose };
+}
+
+async function ownCluster(log: (line: string) => void): Promise<Broker> {
+  await using closing = new AsyncDisposableStack();
+  const cluster = closing.use(await startRabbitMqCluster({ log }));
+  const vhost = closing.use(await cluster.createVirtualHost());
+  const { version, nodes } = cluster;
+  const all = closing.move();
+  const dispose = (): Promise<void> => all.disposeAsync();
+  return { version, nodes, cluster, vhost, urls: vhost.urls, [Symbol.asyncDispose]: dispose };
 }
 
 async function ownPostgres(log: (line: string) => void): Promise<Postgres> {

@@ -12,6 +12,8 @@ export interface Stage {
   /** No patients and nothing malformed to notify, until resumed */
   readonly pauseNotifications: () => Promise<void>;
   readonly resumeNotifications: () => void;
+  /** Waits until all goes on while a node of the broker is away, since `goneAt`, and complains if that takes too long. */
+  readonly untilServing: (goneAt: number) => Promise<void>;
 }
 
 export interface Fault {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Direction, Proxy } from "@amqp-idioms/local-servers";
+import type { Direction } from "@amqp-idioms/local-servers";
 import { within } from "../clock.ts";
 import type { Replica, ServiceName } from "../replica.ts";
 import type { Fault, Stage } from "./fault.ts";
@@ -18,9 +18,9 @@ function victim({ system, random, note }: Stage, ...services: ServiceName[]): Re
 }
 
 /** The links that stand must go, because one of their ends notices. */
-async function untilGone(proxy: Proxy, stage: Stage): Promise<void> {
-  const links = new Set(proxy.links);
-  const isGone = await within(noticedWithinMs, () => proxy.links.every((link) => !links.has(link)));
+async function untilGone(replica: Replica, stage: Stage): Promise<void> {
+  const links = new Set(replica.links);
+  const isGone = await within(noticedWithinMs, () => replica.links.every((link) => !links.has(link)));
   if (!isGone) stage.complain(`a broken link was held for good ${noticedWithinMs / 1000} s later`);
 }
 
@@ -30,10 +30,10 @@ function swallows(name: string, ...services: ServiceName[]): Fault {
     name,
     async strike(stage) {
       const { amqp } = victim(stage, ...services);
-      amqp.freeze("to-server");
+      amqp.forEach((proxy) => proxy.freeze("to-server"));
       await sleep(forMs);
-      amqp.cut();
-      amqp.thaw();
+      amqp.forEach((proxy) => proxy.cut());
+      amqp.forEach((proxy) => proxy.thaw());
     },
   };
 }
@@ -42,18 +42,18 @@ export const networkFaults: readonly Fault[] = [
   {
     name: "network-cut",
     async strike(stage) {
-      const { amqp } = victim(stage);
-      amqp.links.forEach((link) => link.lose());
-      await untilGone(amqp, stage);
+      const replica = victim(stage);
+      replica.links.forEach((link) => link.lose());
+      await untilGone(replica, stage);
     },
   },
   {
     name: "network-frozen",
     async strike(stage) {
       const { amqp } = victim(stage);
-      amqp.freeze();
+      amqp.forEach((proxy) => proxy.freeze());
       await sleep(forMs);
-      amqp.thaw();
+      amqp.forEach((proxy) => proxy.thaw());
     },
   },
   swallows("network-swallows"),
@@ -63,38 +63,38 @@ export const networkFaults: readonly Fault[] = [
     name: "network-delayed",
     async strike(stage) {
       const { amqp } = victim(stage);
-      amqp.delay(delayMs);
+      amqp.forEach((proxy) => proxy.delay(delayMs));
       await sleep(forMs);
-      amqp.delay(0);
+      amqp.forEach((proxy) => proxy.delay(0));
     },
   },
   {
     name: "network-throttled",
     async strike(stage) {
       const { amqp } = victim(stage);
-      amqp.throttle(slowBytesPerSecond);
+      amqp.forEach((proxy) => proxy.throttle(slowBytesPerSecond));
       await sleep(forMs);
-      amqp.throttle(Infinity);
+      amqp.forEach((proxy) => proxy.throttle(Infinity));
     },
   },
   {
     name: "network-half-closed",
     async strike(stage) {
-      const { amqp } = victim(stage);
+      const replica = victim(stage);
       const direction = stage.random.pick(directions);
-      amqp.links.forEach((link) => link.halfClose(direction));
-      await untilGone(amqp, stage);
+      replica.links.forEach((link) => link.halfClose(direction));
+      await untilGone(replica, stage);
     },
   },
   {
     name: "network-garbled",
     async strike(stage) {
-      const { amqp } = victim(stage);
+      const replica = victim(stage);
       const direction = stage.random.pick(directions);
       // No frame begins with this type, and none ends where this says
       const garbage = Buffer.from(Array.from({ length: 64 }, () => 0x80 + Math.floor(stage.random.next() * 0x80)));
-      amqp.links.forEach((link) => link.inject(garbage, direction));
-      await untilGone(amqp, stage);
+      replica.links.forEach((link) => link.inject(garbage, direction));
+      await untilGone(replica, stage);
     },
   },
 ];

@@ -44,7 +44,7 @@ export const queueFaults: readonly Fault[] = [
         .map(({ destination }) => destination);
       const queue = random.pick(listened);
       note(queue);
-      await broker.deleteQueue(vhost.name, queue);
+      await broker.nodes[0]?.deleteQueue(vhost.name, queue);
     },
   },
   {

@@ -1,4 +1,5 @@
 import type { Malformed } from "../ledger.ts";
+import type { Span } from "../cpu.ts";
 import { type Evidence, type Finding, moment, wasReady, windows } from "./evidence.ts";
 
 /** Promises about single messages: what is malformed, what is late, what is broadcast. */
@@ -6,6 +7,8 @@ import { type Evidence, type Finding, moment, wasReady, windows } from "./eviden
 const lateMs = 100;
 /** What they strike is the link that the fault's detail names. */
 const holdingFaults = ["network-frozen", "network-delayed", "network-throttled"];
+/** Of a cluster's nodes, too */
+const brokerFaults = ["broker-stopped", "broker-killed", "node-cut-off", "nodes-restarted-in-turn"];
 const alarms = ["memory-alarm", "disk-alarm"];
 /** From the publish that runs into the alarm to the word of it, on a busy machine */
 const toldWithinMs = 150;
@@ -114,13 +117,12 @@ function isAtRisk({ ledger }: Evidence, { at, correlationId }: Malformed): boole
   return ledger.faults.some(({ name, from, to }) => {
     const isNear = at < to + patienceMs && at > from - patienceMs;
     const losesAsker =
-      correlationId !== undefined &&
-      ["broker-stopped", "broker-killed", "connection-closed", "connections-closed"].includes(name);
+      correlationId !== undefined && [...brokerFaults, "connection-closed", "connections-closed"].includes(name);
     return isNear && (name === "request-queue-deleted" || losesAsker);
   });
 }
 
-/** Nobody begins a request after its time limit; what the network or a blocked broker held up on its way meanwhile nobody can know. */
+/** Nobody begins a request after its time limit; what the network, a blocked broker or want of a CPU held up on its way meanwhile nobody can know. */
 export function begunInTime(evidence: Evidence): Finding[] {
   const { observations, ledger } = evidence;
   const sent = new Map(
@@ -136,14 +138,16 @@ export function begunInTime(evidence: Evidence): Finding[] {
     const toldAt = observations.find(({ replica, event, at, facts }) => {
       return replica === request.replica && event === "connection" && facts["state"] === "blocked" && at >= request.at;
     })?.at;
-    const heldMs = ledger.faults
-      .filter(({ name, detail, from, to }) => {
-        // The broker says that it is blocked when a publish runs into that
-        if (alarms.includes(name))
-          return toldAt !== undefined && toldAt > from && toldAt < to && toldAt - request.at < toldWithinMs;
-        return holdingFaults.includes(name) && (detail.includes(request.replica) || detail.includes(begun.replica));
-      })
-      .reduce((sum, { from, to }) => sum + Math.max(0, Math.min(to, begun.at) - Math.max(from, request.at)), 0);
+    const holding: Span[] = ledger.faults.filter(({ name, detail, from, to }) => {
+      // The broker says that it is blocked when a publish runs into that
+      if (alarms.includes(name))
+        return toldAt !== undefined && toldAt > from && toldAt < to && toldAt - request.at < toldWithinMs;
+      return holdingFaults.includes(name) && (detail.includes(request.replica) || detail.includes(begun.replica));
+    });
+    const heldMs = [...holding, ...ledger.starved].reduce(
+      (sum, { from, to }) => sum + Math.max(0, Math.min(to, begun.at) - Math.max(from, request.at)),
+      0,
+    );
     const lateBy = begun.at - expiredAt - heldMs;
     if (lateBy <= lateMs) return [];
     const trail = [

@@ -213,6 +213,16 @@ test("a request that ran into an alarm may be begun when that is over, and not o
   expect(claimsBroken(run)).toContain(claim);
 });
 
+test("a request on its way while no CPU was free may be begun that much later, and no more", () => {
+  const run = clean();
+  run.observations.push(seen("patient-registry-2", 35_400, "request-begun", { messageId: "r1" }));
+  const claim = "no request is begun more than 100 ms after its time limit";
+  run.ledger.starved.push({ from: 29_000, to: 30_200 }, { from: 35_200, to: 36_000 });
+  expect(claimsBroken(run)).not.toContain(claim);
+  run.ledger.starved.pop();
+  expect(claimsBroken(run)).toContain(claim);
+});
+
 function claimsBroken(run: Run): string[] {
   return judge(run).map((violation) => violation.claim);
 }

@@ -316,8 +316,9 @@ class Session {
         concurrency: positive("concurrency", options.concurrency ?? 10, maxConcurrency),
       };
       this.#replies ??= new Publisher(this.#publishing, "");
+      const connections = { consuming: this.#consuming, publishing: this.#publishing };
       return this.#start(
-        new Responder(this.#consuming, this.#replies, this.#clock, contract, handler, settings, this.#logger),
+        new Responder(connections, this.#replies, this.#clock, contract, handler, settings, this.#logger),
       );
     });
   }
@@ -346,7 +347,7 @@ class Session {
     this.#isDrained = true;
     // Out of time with requests pending: they end here, and the reply queue is not set up again.
     void this.#requester?.close();
-    for (const notifier of this.#notifiers.values()) void notifier.close();
+    for (const sender of [...this.#senders.values(), ...this.#notifiers.values()]) void sender.close();
     const timeIsUp = new ClosedError("The connection was closed before the work was done.", "unknown");
     for (const consumer of this.#running) consumer.abort(timeIsUp);
     const unconfirmed = [...this.#notifiers.values(), ...this.#running].flatMap((part) => part.unconfirmed);

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Message, Options } from "amqplib";
 import type { Channel, Connection } from "./connection.ts";
 import { codeOf } from "./connection.ts";
-import { Consumer } from "./consumer.ts";
+import { Consumer, refreshMs } from "./consumer.ts";
 import type { Broadcast, Input, Output } from "./contract.ts";
 import { MessageTooLargeError, TopologyError } from "./errors.ts";
 import { decode, deliveryOf, encode, maxBodyBytes, messageIdOf, propertiesOf } from "./message.ts";
@@ -30,6 +30,7 @@ export class Sender {
   readonly #service: string;
   readonly #logger: Logger;
   readonly #drops: Drops;
+  readonly #refresh: NodeJS.Timeout;
   #channel: Channel | undefined;
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
@@ -55,6 +56,7 @@ export class Sender {
     });
     connection.on("open", () => void this.declare().catch((error: unknown) => this.#tellOf(error)));
     connection.on("blocked", () => this.#dropWaiting("blocked"));
+    this.#refresh = setInterval(() => void this.#holdAgain(), refreshMs).unref();
   }
 
   /** The sender's part: the exchange, which then stands as long as this connection does. */
@@ -73,6 +75,13 @@ export class Sender {
       if (!(error instanceof TopologyError)) throw error;
       this.#tellOf(error);
     }
+  }
+
+  /** Changes nothing but on a node that is cut off from its cluster, which cannot: the connection then goes on with another. */
+  async #holdAgain(): Promise<void> {
+    if (!this.#connection.hasSeveral || this.#holding === undefined) return;
+    // Of a connection that was lost meanwhile the next one makes up for it
+    await this.declare().catch(() => undefined);
   }
 
   #tellOf(error: unknown): void {
@@ -95,6 +104,7 @@ export class Sender {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#refresh);
     await this.#sending;
     this.#isClosing = true;
     await this.#channel?.close();
@@ -111,7 +121,7 @@ export class Sender {
       const stale = setInterval(() => this.#dropWaiting("stalled"), staleMs);
       try {
         if (!this.#isDeclared) await this.declare();
-        const channel = await this.#checked();
+        const channel = await this.#connection.answering(() => this.#checked());
         const burst = this.#waiting;
         this.#waiting = [];
         this.#waitingBytes = 0;
@@ -121,7 +131,7 @@ export class Sender {
           this.#unproven++;
           settled();
         }
-        if (!isWritable) await channel.drained();
+        if (!isWritable) await this.#connection.answering(() => channel.drained());
       } catch (error) {
         // The exchange was gone, and took the channel along: what waits goes on the next one.
         if (codeOf(error) === 404) this.#isDeclared = false;

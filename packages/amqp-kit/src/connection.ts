@@ -18,6 +18,8 @@ const maxBackoffMs = 30_000;
 /** A connection that lived shorter than this counts as one more failure, so that a broker that hangs up at once is not hammered. */
 const stableAfterMs = 10_000;
 const minHeartbeatSeconds = 5;
+/** A node of several that gives no answer for so long is left for the next. */
+const unansweredMs = 5_000;
 
 export interface Endpoint {
   protocol: "amqp" | "amqps";
@@ -176,6 +178,11 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     return this.#model !== undefined;
   }
 
+  /** Another address can be gone on with. */
+  get hasSeveral(): boolean {
+    return this.#endpoints.length > 1;
+  }
+
   get wasAskedFor(): boolean {
     return this.#started;
   }
@@ -213,7 +220,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     await this.opened();
     const model = await this.#open.promise;
     try {
-      const raw = await create(model);
+      const raw = await this.answering(() => create(model));
       // Lost in the same breath as it was opened: nobody would hear of it any more.
       if (this.#model !== model) throw new Error("closed");
       return new Channel(raw, () => this.#lastError);
@@ -229,13 +236,45 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   async withChannel<T>(work: (channel: AmqplibChannel) => Promise<T>): Promise<T> {
     const channel = await this.channel();
     try {
-      return await work(channel.raw);
+      return await this.answering(() => work(channel.raw));
     } catch (error) {
       // After a connection error amqplib only says that no reply will come; the reason is the connection's.
       throw channel.isOpen || this.#lastError === undefined || codeOf(error) !== undefined ? error : this.#lastError;
     } finally {
       await channel.close();
     }
+  }
+
+  /** Does what the node is to answer within 5 s: see `expectAnswers`. */
+  async answering<T>(work: () => Promise<T>): Promise<T> {
+    const answered = this.expectAnswers();
+    try {
+      return await work();
+    } finally {
+      answered();
+    }
+  }
+
+  /**
+   * From now on answers are due. A node that gives none for 5 s is left for the next address, if there is one: cut off from its cluster it
+   * keeps its clients, shows what it knows, and changes and confirms nothing.
+   * @param goesOn  asked every 5 s whether some have come. @default none, until the end
+   * @returns what ends it
+   */
+  expectAnswers(goesOn: () => boolean = () => false): () => void {
+    if (!this.hasSeveral) return () => undefined;
+    const hangUp = this.#hangUp;
+    let isDue = true;
+    const look = (): void => {
+      if (!isDue || this.isBlocked || goesOn()) return;
+      hangUp.abort(new Error(`it gave no answer for ${unansweredMs} ms, the next address is tried`));
+    };
+    // Where this process itself stood still, its socket is read before that
+    const timer = setInterval(() => setImmediate(look), unansweredMs);
+    return () => {
+      isDue = false;
+      clearInterval(timer);
+    };
   }
 
   /** Closes in order, and on a dead link by destroying the socket after `timeoutMs`. */
@@ -352,7 +391,8 @@ export class Connection extends EventEmitter<ConnectionEvents> {
         },
       );
       let isLost = false;
-      model.on("error", (error) => (this.#lastError = error));
+      // What was hung up on has ended for the reason of that
+      model.on("error", (error) => (this.#lastError = hangUp.signal.aborted ? hangUp.signal.reason : error));
       const lost = new Promise<void>((resolve) => {
         model.once("close", (error?: Error) => {
           isLost = true;

@@ -191,7 +191,7 @@ export class Consumer {
 
   /** Consumes what is wanted and cancels what is not: one change at a time, so that none overtakes another. */
   #adjust(): Promise<void> {
-    const adjusted = this.#adjusting.then(() => this.#adjustNow());
+    const adjusted = this.#adjusting.then(() => this.#connection.answering(() => this.#adjustNow()));
     this.#adjusting = adjusted.catch(() => undefined);
     return adjusted;
   }

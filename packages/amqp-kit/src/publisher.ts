@@ -36,6 +36,9 @@ export class Publisher {
   #isClosed = false;
   readonly #publishing = new Set<Outgoing>();
   readonly #unconfirmed = new Set<Unconfirmed>();
+  #settled = 0;
+  /** Ends that confirms are expected. */
+  #answered: (() => void) | undefined;
   #reserved = 0;
   #reservedBytes = 0;
   readonly #waiting: { bytes: number; admit: () => void }[] = [];
@@ -202,6 +205,8 @@ export class Publisher {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const onSettled = (error: unknown): void => {
       this.#unconfirmed.delete(entry);
+      this.#settled++;
+      this.#watch();
       this.#release(entry.bytes);
       if (isChannelClosed(error)) {
         void channel.lost.then((reason) =>
@@ -217,7 +222,23 @@ export class Publisher {
     };
     channel.raw.publish(this.#exchange, routingKey, body, properties, onSettled);
     this.#unconfirmed.add(entry);
+    this.#watch();
     return promise;
+  }
+
+  /** While anything is unconfirmed, some confirm must come from time to time. */
+  #watch(): void {
+    if (this.#unconfirmed.size === 0) {
+      this.#answered?.();
+      this.#answered = undefined;
+    } else if (this.#answered === undefined) {
+      let before = this.#settled;
+      this.#answered = this.#connection.expectAnswers(() => {
+        const hasMoved = this.#settled > before;
+        before = this.#settled;
+        return hasMoved;
+      });
+    }
   }
 
   #failure(reason: PublishError["reason"], message: Outgoing, what: string, cause?: unknown): PublishError {

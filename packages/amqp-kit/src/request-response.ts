@@ -24,7 +24,7 @@ import { InvalidRequest, isProblem, problemFor, problemType, readProblem, unread
 import { Publisher } from "./publisher.ts";
 import { emit, told, withoutValues } from "./telemetry.ts";
 import type { Logger } from "./telemetry.ts";
-import { declareReplyQueue, declareRequestQueue, lookAtQueue } from "./topology.ts";
+import { declareReplyQueue, declareRequestQueue, lookAtQueue, proveNode } from "./topology.ts";
 
 /** Idiom 3, request/response: one answer, a clear error when nobody is there to give it, and a time limit that both sides keep. */
 
@@ -79,6 +79,9 @@ export class Requester {
       refresh: async (queue) => {
         if ((await lookAtQueue(this.#consuming, queue)) === undefined)
           throw new Error(`the reply queue ${queue} is gone`);
+        // Each may be connected to a node that is cut off from its cluster: there no answer arrives, or no request leaves
+        const both = [this.#consuming, this.#publishing].filter((connection) => canBeProven(connection));
+        await Promise.all(both.map(proveNode));
       },
       onMessage: ({ message }) => this.#onReply(message),
       // The reply queue went, and with it every answer that was on its way.
@@ -279,6 +282,11 @@ export class Requester {
   }
 }
 
+/** Where there is another address to go on with. A blocked broker answers nothing, and need not. */
+function canBeProven({ hasSeveral, isOpen, isBlocked }: Connection): boolean {
+  return hasSeveral && isOpen && !isBlocked;
+}
+
 function notSent(timeoutMs: number): ConnectionError {
   const why = "no connection to the broker, or it takes no more for now";
   return new ConnectionError(`Nothing was sent within ${timeoutMs} ms: there was ${why}.`, { retryable: true });
@@ -325,9 +333,9 @@ export class Responder<O extends Operation> {
   readonly #logger: Logger;
   readonly #consumer: Consumer;
 
-  /** @param replies  publishes to the default exchange */
+  /** @param replies  publishes to the default exchange, over the publishing connection */
   constructor(
-    connection: Connection,
+    { consuming, publishing }: { consuming: Connection; publishing: Connection },
     replies: Publisher,
     clock: ArrivalClock,
     operation: O,
@@ -344,8 +352,8 @@ export class Responder<O extends Operation> {
     this.#replies = replies;
     this.#clock = clock;
     this.#logger = logger;
-    const declare = (): Promise<void> => declareRequestQueue(connection, operation);
-    this.#consumer = new Consumer(connection, {
+    const declare = (): Promise<void> => declareRequestQueue(consuming, operation);
+    this.#consumer = new Consumer(consuming, {
       name: operation.name,
       // No more than it works on: what waits longer, waits in the queue, where it can expire.
       prefetch: options.concurrency,
@@ -353,7 +361,11 @@ export class Responder<O extends Operation> {
         await declare();
         return operation.name;
       },
-      refresh: declare,
+      refresh: async () => {
+        await declare();
+        // A node that is cut off from its cluster knows no new reply queue, and returns every reply
+        if (canBeProven(publishing)) await declareRequestQueue(publishing, operation);
+      },
       onMessage: (incoming) => this.#onRequest(incoming),
       logger,
     });

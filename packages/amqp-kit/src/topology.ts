@@ -175,6 +175,14 @@ export async function declareReplyQueue(connection: Connection): Promise<string>
   });
 }
 
+/** Changes something and takes it back: a node that is cut off from its cluster cannot, and shows it by nothing that only reads. */
+export async function proveNode(connection: Connection): Promise<void> {
+  await connection.withChannel(async (channel) => {
+    const { queue } = await channel.assertQueue("", { exclusive: true, durable: false, autoDelete: true });
+    await channel.deleteQueue(queue);
+  });
+}
+
 /** A request queue that stands is used as it is, whoever declared it; see docs/decisions/0004-request-queue.md. */
 export async function declareRequestQueue(connection: Connection, operation: Operation): Promise<void> {
   const { name, exchange, requestQueue } = operation;
@@ -254,6 +262,8 @@ function topologyError(error: unknown, what: string, flags: string): TopologyErr
         error,
       );
     case 541:
+      // A node that has lost its cluster, which may come back: "Could not add binding due to timeout"
+      if (/time[d ]*out/i.test(text)) return undefined;
       if (what.startsWith("exchange")) {
         return new TopologyError(
           `Cannot declare ${what} (${flags}): the broker fails over it. RabbitMQ 4.3 may have damaged it, when its last listener left ` +

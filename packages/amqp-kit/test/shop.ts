@@ -27,8 +27,9 @@ export class Shop implements AsyncDisposable {
   #isWorking = false;
   #last = 0;
 
+  /** @param url  or the URLs of a cluster */
   static async open(
-    url: string,
+    url: string | readonly string[],
     options: { logger?: Logger; closeTimeoutMs?: number; tls?: TlsOptions } = {},
   ): Promise<Shop> {
     const join = <N extends keyof System>(service: N): Promise<Amqp<System[N]>> =>

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { networkInterfaces } from "node:os";
 import { type ContainerRuntimeClient, GenericContainer, getContainerRuntimeClient, Wait } from "testcontainers";
 import type { ServerEngine } from "./server-engine.ts";
@@ -10,15 +11,19 @@ export interface ContainerOptions {
   /** Port in the container → port on this machine, published on 127.0.0.1. Fixed, so that a restart changes no address */
   ports: Record<number, number>;
   environment?: Record<string, string>;
-  /** Path in the container → content */
-  files?: Record<string, string>;
+  /** Path in the container → content, with its permissions unless anybody may read it */
+  files?: Record<string, string | { content: string; mode: number }>;
+  /** A broker's data folder is named after it. @default "local-servers" */
+  hostname?: string;
+  /** A network, as `createNetwork` returned it, on which others find it by its host name; its published ports are not there */
+  network?: string;
   /** What it prints when its first start is through */
   startedMessage: RegExp;
 }
 
 /** Publishes on 127.0.0.1 only, which testcontainers has no option for, and tells of the container before it starts. */
 class LocalContainer extends GenericContainer {
-  onCreated: (id: string) => void = () => {};
+  onCreated: (id: string) => Promise<void> | void = () => {};
 
   protected override async beforeContainerCreated(): Promise<void> {
     if (hostOf(await getContainerRuntimeClient()) !== "127.0.0.1") return;
@@ -27,7 +32,7 @@ class LocalContainer extends GenericContainer {
   }
 
   protected override async containerCreated(id: string): Promise<void> {
-    this.onCreated(id);
+    await this.onCreated(id);
   }
 }
 
@@ -62,27 +67,31 @@ export class ContainerEngine implements ServerEngine {
   readonly host: string;
   readonly #client: ContainerRuntimeClient;
   readonly #container: DockerContainer;
+  readonly #options: ContainerOptions;
   readonly #release: () => void;
 
   /** Creates the container and starts it for the first time. */
   static async create(options: ContainerOptions): Promise<ContainerEngine> {
     const client = await getContainerRuntimeClient();
     const ports = Object.entries(options.ports).map(([container, host]) => ({ container: Number(container), host }));
-    const files = Object.entries(options.files ?? {}).map(([target, content]) => ({ target, content }));
+    const files = Object.entries(options.files ?? {}).map(([target, file]) => ({
+      target,
+      ...(typeof file === "string" ? { content: file } : file),
+    }));
     const container = new LocalContainer(options.image)
       .withExposedPorts(...ports)
       .withEnvironment(options.environment ?? {})
       .withCopyContentToContainer(files)
-      // A broker's data folder is named after its host
-      .withHostname("local-servers")
+      .withHostname(options.hostname ?? "local-servers")
       .withLabels({ "local-servers.started-by": String(process.pid) })
       .withWaitStrategy(Wait.forLogMessage(options.startedMessage))
       .withStartupTimeout(180_000)
       // Our watchdog removes it: the one of testcontainers would itself stay for ten seconds after the end
       .withAutoCleanup(false);
     let created: ContainerEngine | undefined;
-    container.onCreated = (id) => {
-      created = new ContainerEngine(client, id);
+    container.onCreated = async (id) => {
+      created = new ContainerEngine(client, id, options);
+      await created.join();
     };
     try {
       await container.start();
@@ -95,8 +104,9 @@ export class ContainerEngine implements ServerEngine {
     return created;
   }
 
-  private constructor(client: ContainerRuntimeClient, id: string) {
+  private constructor(client: ContainerRuntimeClient, id: string, options: ContainerOptions) {
     this.#client = client;
+    this.#options = options;
     this.#container = client.container.getById(id);
     this.#release = guard({ container: id });
     this.host = hostOf(client);
@@ -124,6 +134,23 @@ export class ContainerEngine implements ServerEngine {
     await this.#container.unpause();
   }
 
+  /** Onto its network, if it has one. */
+  async join(): Promise<void> {
+    const { network, hostname = "" } = this.#options;
+    if (network === undefined) return;
+    const EndpointConfig = { Aliases: [hostname] };
+    await this.#client.container.dockerode
+      .getNetwork(network)
+      .connect({ Container: this.#container.id, EndpointConfig });
+  }
+
+  /** Off its network, as if the cable were pulled: nobody there is told. Its published ports go on. */
+  async leave(): Promise<void> {
+    const { network } = this.#options;
+    if (network === undefined) return;
+    await this.#client.container.dockerode.getNetwork(network).disconnect({ Container: this.#container.id });
+  }
+
   async run(command: string, args: string[]): Promise<void> {
     const { exitCode, output } = await this.#client.container.exec(this.#container, [command, ...args]);
     if (exitCode !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${exitCode}: ${output}`);
@@ -143,6 +170,19 @@ export class ContainerEngine implements ServerEngine {
     await this.#container.remove({ force: true, v: true });
     this.#release();
   }
+}
+
+/** A network between containers, by which nothing else is reached. */
+export async function createNetwork(): Promise<{ id: string; remove: () => Promise<void> }> {
+  const { container } = await getContainerRuntimeClient();
+  const Name = `local-servers-${randomBytes(6).toString("hex")}`;
+  const network = await container.dockerode.createNetwork({ Name, Internal: true });
+  const release = guard({ network: network.id });
+  const remove = async (): Promise<void> => {
+    await network.remove();
+    release();
+  };
+  return { id: network.id, remove };
 }
 
 /** Whether the image is here already, so that a long download can be announced. */

@@ -4,6 +4,10 @@ export type Arguments = Record<string, string | number | boolean>;
 export interface QueueInfo {
   name: string;
   type: string;
+  /** Where it is, or its leader: `rabbit@host` */
+  node: string;
+  /** Of a quorum queue */
+  members?: string[];
   durable: boolean;
   auto_delete: boolean;
   exclusive: boolean;

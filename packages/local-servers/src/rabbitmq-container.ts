@@ -12,16 +12,27 @@ export const rabbitMqImage = "rabbitmq:4.3-management";
 
 const tlsFolder = "/etc/rabbitmq/tls";
 
+/** A node of a cluster */
+export interface Membership {
+  hostname: string;
+  network: string;
+  /** The same for all nodes */
+  cookie: string;
+  /** Lines of rabbitmq.conf, the same for all nodes */
+  config: readonly string[];
+}
+
 /** RabbitMQ in a container, refusing what upstream's 4.3 refuses by default, whatever the image's build permits. */
 export function createRabbitMqContainer(
   ports: BrokerPorts,
   credentials: Credentials,
-  tls: BrokerTls | undefined,
+  { tls, membership }: { tls?: BrokerTls | undefined; membership?: Membership } = {},
 ): Promise<ContainerEngine> {
   const config = [
     ...rabbitMqConfig(credentials),
     "deprecated_features.permit.transient_nonexcl_queues = false",
     ...(tls === undefined ? [] : ["listeners.ssl.default = 5671", ...tlsConfig(tlsFolder, tls)]),
+    ...(membership?.config ?? []),
   ];
   const files = Object.entries(tls === undefined ? {} : tlsFiles(tls));
   return ContainerEngine.create({
@@ -30,7 +41,9 @@ export function createRabbitMqContainer(
     files: {
       "/etc/rabbitmq/conf.d/90-local-servers.conf": `${config.join("\n")}\n`,
       ...Object.fromEntries(files.map(([name, content]) => [`${tlsFolder}/${name}`, content])),
+      ...(membership && { "/var/lib/rabbitmq/.erlang.cookie": { content: membership.cookie, mode: 0o400 } }),
     },
     startedMessage: /Server startup complete/,
+    ...(membership && { hostname: membership.hostname, network: membership.network }),
   });
 }

@@ -125,7 +125,9 @@ const ways: Record<
     log(`Starting RabbitMQ in a container (${rabbitMqImage})`);
     const ports = await brokerPorts(tls);
     const credentials = randomCredentials();
-    const engine = await createRabbitMqContainer(ports, credentials, await tls?.(await containers.containerHost()));
+    const engine = await createRabbitMqContainer(ports, credentials, {
+      tls: await tls?.(await containers.containerHost()),
+    });
     return OwnedRabbitMq.start({ engine, host: engine.host, ports, credentials, source: "container", installed: [] });
   },
   async machine(_env, log, tls) {
@@ -160,16 +162,16 @@ async function startNode(
   return OwnedRabbitMq.start({ engine, host, ports, credentials, source, installed });
 }
 
-async function brokerPorts(tls: MakeTls | undefined): Promise<BrokerPorts> {
+export async function brokerPorts(tls?: MakeTls): Promise<BrokerPorts> {
   const [amqp = 0, management = 0, amqps] = await freePorts(tls === undefined ? 2 : 3);
   return { amqp, management, amqps };
 }
 
-function randomCredentials(): Credentials {
+export function randomCredentials(): Credentials {
   return { user: `local-${randomBytes(3).toString("hex")}`, password: randomBytes(12).toString("hex") };
 }
 
-interface Owned {
+export interface Owned {
   engine: ServerEngine;
   host: string;
   ports: BrokerPorts;
@@ -178,7 +180,7 @@ interface Owned {
   installed: string[];
 }
 
-class OwnedRabbitMq implements RabbitMq {
+export class OwnedRabbitMq implements RabbitMq {
   readonly url: string;
   readonly tlsUrl: string | undefined;
   readonly managementUrl: string;
@@ -203,7 +205,7 @@ class OwnedRabbitMq implements RabbitMq {
     }
   }
 
-  private constructor({ engine, host, ports, credentials, source, installed }: Owned) {
+  protected constructor({ engine, host, ports, credentials, source, installed }: Owned) {
     const authority = `${credentials.user}:${credentials.password}@${host}`;
     this.url = `amqp://${authority}:${ports.amqp}`;
     this.tlsUrl = ports.amqps === undefined ? undefined : `amqps://${authority}:${ports.amqps}`;

@@ -23,6 +23,10 @@ for (const duty of left) {
   if ("folder" in duty) await rm(duty.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   if ("container" in duty) await removeContainer(duty.container);
 }
+for (const duty of left) {
+  // It goes only when nobody is on it
+  if ("network" in duty) await removeNetwork(duty.network);
+}
 
 function kill(pid: number): void {
   try {
@@ -36,4 +40,10 @@ async function removeContainer(id: string): Promise<void> {
   const { getContainerRuntimeClient } = await import("testcontainers");
   const client = await getContainerRuntimeClient();
   await client.container.getById(id).remove({ force: true, v: true });
+}
+
+async function removeNetwork(id: string): Promise<void> {
+  const { getContainerRuntimeClient } = await import("testcontainers");
+  const client = await getContainerRuntimeClient();
+  await client.container.dockerode.getNetwork(id).remove();
 }

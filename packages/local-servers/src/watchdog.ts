@@ -2,7 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 /** What must not outlive this process. */
-export type Duty = { pid: number } | { folder: string } | { mount: string } | { container: string };
+export type Duty =
+  | { pid: number }
+  | { folder: string }
+  | { mount: string }
+  | { container: string }
+  | { network: string };
 
 export type WatchdogOrder = { id: number; duty: Duty } | { id: number; done: true };
 

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
 import { amqpMethods, startProcess, startProxy } from "@amqp-idioms/local-servers";
-import type { Proxy, VirtualHost } from "@amqp-idioms/local-servers";
-import { test } from "@amqp-idioms/local-servers/vitest";
+import type { FrameFilter, Proxy, VirtualHost } from "@amqp-idioms/local-servers";
+import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
 import { connect, defineSystem } from "../../src/index.ts";
 import type { Delivery } from "../../src/index.ts";
@@ -259,4 +259,93 @@ test("a link cut while a sender waits for it to drain: the sender goes on with t
   await expect.poll(() => market.isReady).toBe(true);
   await market.broadcast(prices, { article: "lamp", cents: 4 });
   await expect.poll(() => heard.at(-1)).toBe(4);
+});
+
+interface Addresses {
+  urls: string[];
+  /** That which is in use, and that which is not */
+  inUse: () => [Proxy, Proxy];
+}
+
+async function twoAddresses({ url }: VirtualHost, cleanup: Cleanup): Promise<Addresses> {
+  const one = cleanup(await startProxy(url));
+  const other = cleanup(await startProxy(url));
+  const inUse = (): [Proxy, Proxy] => (one.connections > 0 ? [one, other] : [other, one]);
+  return { urls: [one.url, other.url], inUse };
+}
+
+/** As a node that is cut off from its cluster: it reads, and shows what it knows, but changes nothing. */
+const takesNoBinding: FrameFilter = ({ method }) => (method === amqpMethods.queueBindOk ? "drop" : "pass");
+const confirmsNothing: FrameFilter = ({ method }, direction) => {
+  return method === amqpMethods.basicAck && direction === "to-client" ? "drop" : "pass";
+};
+
+describe("of several addresses, one is left for the next when its node answers nothing any more:", () => {
+  /** Noticed within 5 s of the next look, which is due within 5 s */
+  const soon = { timeout: 16_000 };
+
+  test("by a consumer", { timeout: 60_000 }, async ({ vhost, cleanup }) => {
+    const { urls, inUse } = await twoAddresses(vhost, cleanup);
+    const billing = cleanup(await connect(urls, { system, service: "billing" }));
+    await billing.subscribe(orderPlaced, () => undefined);
+    const [left, next] = inUse();
+    left.filter(takesNoBinding);
+    await expect.poll(() => [left.connections, next.connections], soon).toEqual([0, 1]);
+  });
+
+  test("by a sender of broadcasts", { timeout: 60_000 }, async ({ vhost, cleanup }) => {
+    const { urls, inUse } = await twoAddresses(vhost, cleanup);
+    cleanup(await connect(urls, { system, service: "market" }));
+    const [left, next] = inUse();
+    left.filter(takesNoBinding);
+    await expect.poll(() => [left.connections, next.connections], soon).toEqual([0, 1]);
+  });
+
+  test(
+    "by a publisher, whose message is then confirmed at its next attempt",
+    { timeout: 60_000 },
+    async ({ vhost, cleanup }) => {
+      const { urls, inUse } = await twoAddresses(vhost, cleanup);
+      const store = defineSystem({ till: { notifies: [orderPlaced] }, billing: { subscribes: [orderPlaced] } });
+      const till = cleanup(await connect(urls, { system: store, service: "till" }));
+      const order = { orderId: "1", article: "lamp", pieces: 1 };
+      await till.notify(orderPlaced, order);
+      const [left, next] = inUse();
+      left.filter(confirmsNothing);
+      const failed = till.notify(orderPlaced, order, { messageId: "1", timeoutMs: 8_000 });
+      await expect(failed).rejects.toMatchObject({ reason: "channel-lost", outcome: "unknown" });
+      await till.notify(orderPlaced, order, { messageId: "1", timeoutMs: 8_000 });
+      expect([left.connections, next.connections]).toEqual([0, 1]);
+    },
+  );
+
+  test(
+    "not by who publishes while others are confirmed, or has one address only",
+    { timeout: 60_000 },
+    async ({ vhost, cleanup }) => {
+      const proxy = cleanup(await startProxy(vhost.url));
+      const market = cleanup(await connect(proxy.url, { system, service: "market" }));
+      proxy.filter(takesNoBinding);
+      const { urls, inUse } = await twoAddresses(vhost, cleanup);
+      const store = defineSystem({ till: { notifies: [orderPlaced] }, billing: { subscribes: [orderPlaced] } });
+      const till = cleanup(await connect(urls, { system: store, service: "till" }));
+      const order = { orderId: "1", article: "lamp", pieces: 1 };
+      await till.notify(orderPlaced, order);
+      const [used] = inUse();
+      let isLost = false;
+      used.filter((frame, direction, link) => {
+        if (isLost || confirmsNothing(frame, direction, link) === "pass") return "pass";
+        isLost = true;
+        return "drop";
+      });
+      const unconfirmed = till.notify(orderPlaced, order, { timeoutMs: 12_000 });
+      const isOver = unconfirmed.then(
+        () => "confirmed",
+        () => "unconfirmed",
+      );
+      while ((await Promise.race([isOver, sleep(100)])) === undefined) await till.notify(orderPlaced, order);
+      expect(await isOver).toBe("unconfirmed");
+      expect([used.accepted, proxy.accepted, market.isReady]).toEqual([1, 1, true]);
+    },
+  );
 });

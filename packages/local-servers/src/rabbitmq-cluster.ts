@@ -1,0 +1,181 @@
+import { randomBytes } from "node:crypto";
+import type { ContainerEngine } from "./container.ts";
+import { Management } from "./management.ts";
+import { brokerPorts, type Owned, OwnedRabbitMq, type RabbitMq, randomCredentials } from "./rabbitmq.ts";
+import { createVirtualHost, type VirtualHost } from "./virtual-host.ts";
+
+/** One node of a cluster, at an address of its own that stays the same. */
+export interface RabbitMqNode extends RabbitMq {
+  /** Its host name among the nodes; RabbitMQ calls it `rabbit@` that */
+  readonly name: string;
+  /** Neither down nor cut off */
+  readonly isMember: boolean;
+  /** It loses sight of the other nodes, and they of it, without a word; clients still reach it. */
+  cutOff(): Promise<void>;
+  /** Undoes that; does nothing when it is not cut off. */
+  rejoin(): Promise<void>;
+  /** Resolves when every quorum queue has a majority without this node: then an operator may stop it. */
+  awaitQuorumWithoutIt(): Promise<void>;
+}
+
+export interface ClusterVirtualHost extends VirtualHost {
+  /** For clients: one for each node */
+  readonly urls: readonly string[];
+}
+
+export interface RabbitMqCluster extends AsyncDisposable {
+  readonly nodes: readonly RabbitMqNode[];
+  readonly version: string;
+  /** Of a node that is a member now */
+  readonly management: Management;
+  createVirtualHost(): Promise<ClusterVirtualHost>;
+  /** Ends all nodes at once and removes every trace. */
+  close(): Promise<void>;
+}
+
+const names = ["node-1", "node-2", "node-3"];
+
+/** What makes them a cluster, for the rabbitmq.conf of each. No partition strategy: with Khepri a minority stops by itself. */
+const config = [
+  "cluster_formation.peer_discovery_backend = classic_config",
+  ...names.map((name, index) => `cluster_formation.classic_config.nodes.${index + 1} = rabbit@${name}`),
+  "default_queue_type = quorum",
+  // Until then, whoever waits for a node that vanished without a word goes on waiting: 60 s would be the default
+  "net_ticktime = 15",
+];
+
+/**
+ * Starts three RabbitMQ nodes in containers as one cluster.
+ * @param options.log  told of each step that takes long. @default nobody
+ * @throws Error when no Docker engine answers
+ */
+export async function startRabbitMqCluster(options: { log?: (line: string) => void } = {}): Promise<RabbitMqCluster> {
+  const { log = () => {} } = options;
+  const containers = await import("./container.ts");
+  const missing = await containers.whyNoContainers();
+  if (missing !== undefined) {
+    throw new Error(`Three RabbitMQ nodes need containers: ${missing}. Start one: sudo systemctl start docker`);
+  }
+  const { createRabbitMqContainer, rabbitMqImage } = await import("./rabbitmq-container.ts");
+  if (!(await containers.hasImage(rabbitMqImage))) log(`Fetching the image ${rabbitMqImage}, this once`);
+  log(`Starting three RabbitMQ nodes in containers (${rabbitMqImage})`);
+  await using starting = new AsyncDisposableStack();
+  const network = await containers.createNetwork();
+  starting.defer(() => network.remove());
+  const credentials = randomCredentials();
+  const cookie = randomBytes(16).toString("hex");
+  // At the same time: a node that is the first to start waits for the others
+  const started = await Promise.allSettled(
+    names.map(async (hostname) => {
+      const ports = await brokerPorts();
+      const membership = { hostname, network: network.id, cookie, config };
+      const engine = await createRabbitMqContainer(ports, credentials, { membership });
+      const node = new ClusterNode(hostname, engine, { ports, credentials });
+      starting.use(node);
+      await node.start();
+      return node;
+    }),
+  );
+  const failed = started.find((result) => result.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+  const nodes = started.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+  return new Cluster(nodes, starting.move());
+}
+
+class ClusterNode extends OwnedRabbitMq implements RabbitMqNode {
+  readonly name: string;
+  readonly #engine: ContainerEngine;
+  #isUp = false;
+  #isCutOff = false;
+
+  constructor(name: string, engine: ContainerEngine, { ports, credentials }: Pick<Owned, "ports" | "credentials">) {
+    super({ engine, host: engine.host, ports, credentials, source: "container", installed: [] });
+    this.name = name;
+    this.#engine = engine;
+  }
+
+  get isMember(): boolean {
+    return this.#isUp && !this.#isCutOff;
+  }
+
+  override async start(): Promise<void> {
+    await super.start();
+    this.#isUp = true;
+  }
+
+  override async stop(): Promise<void> {
+    this.#isUp = false;
+    await super.stop();
+  }
+
+  override async kill(): Promise<void> {
+    this.#isUp = false;
+    await super.kill();
+  }
+
+  async cutOff(): Promise<void> {
+    if (this.#isCutOff) return;
+    this.#isCutOff = true;
+    await this.#engine.leave();
+  }
+
+  async rejoin(): Promise<void> {
+    if (!this.#isCutOff) return;
+    await this.#engine.join();
+    this.#isCutOff = false;
+  }
+
+  async awaitQuorumWithoutIt(): Promise<void> {
+    await this.#engine.run("rabbitmq-upgrade", ["await_online_quorum_plus_one", "-t", "60"]);
+  }
+}
+
+class Cluster implements RabbitMqCluster {
+  readonly nodes: readonly RabbitMqNode[];
+  readonly #closing: AsyncDisposableStack;
+
+  constructor(nodes: readonly RabbitMqNode[], closing: AsyncDisposableStack) {
+    this.nodes = nodes;
+    this.#closing = closing;
+  }
+
+  get version(): string {
+    return this.#member().version;
+  }
+
+  get management(): Management {
+    return new Management(this.#member().managementUrl ?? "");
+  }
+
+  async createVirtualHost(): Promise<ClusterVirtualHost> {
+    const { name, url } = await createVirtualHost(this.#member());
+    const { pathname } = new URL(url);
+    const urls = this.nodes.map((node) => new URL(pathname, node.url).href);
+    const management = (): Management => this.management;
+    const close = (): Promise<void> => management().deleteVirtualHost(name);
+    return {
+      name,
+      url,
+      urls,
+      get management() {
+        return management();
+      },
+      close,
+      [Symbol.asyncDispose]: close,
+    };
+  }
+
+  close(): Promise<void> {
+    return this.#closing.disposeAsync();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #member(): RabbitMqNode {
+    const member = this.nodes.find(({ isMember }) => isMember);
+    if (member === undefined) throw new Error("No node of the cluster is a member now: start one, or let it rejoin.");
+    return member;
+  }
+}
