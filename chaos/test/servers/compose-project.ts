@@ -85,8 +85,13 @@ export class ComposeProject implements AsyncDisposable {
   async query(service: string, statement: string): Promise<Record<string, unknown>[]> {
     const sql = `set search_path to "${service}"; select coalesce(json_agg(row_to_json(found)), '[]') from (${statement}) found`;
     const psql = ["psql", "-U", "postgres", "-d", service, "-qAtc", sql];
-    return JSON.parse(await this.compose("exec", "-T", "postgres", ...psql));
+    return JSON.parse(await this.compose("exec", "-T", "postgres", ...psql), instants);
   }
+}
+
+/** As a PostgreSQL client would hand them out. */
+function instants(_key: string, value: unknown): unknown {
+  return typeof value === "string" && /^\d{4}-\d\d-\d\dT/.test(value) ? new Date(value) : value;
 }
 
 interface Inspected {

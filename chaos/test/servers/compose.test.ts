@@ -10,15 +10,8 @@ import { readTables } from "../../src/records.ts";
 import { get, send } from "../../src/http.ts";
 import { ComposeProject, type Container, docker, gitStatus, whyNoCompose } from "./compose-project.ts";
 
-const ourImages = [
-  "setup",
-  "score-producer",
-  "score-display",
-  "add-patient-api",
-  "patient-registry",
-  "scheduling",
-  "reporting",
-];
+const services = ["score-producer", "score-display", "add-patient-api", "patient-registry", "scheduling", "reporting"];
+const ourImages = ["setup", ...services];
 /** Those that run on; the other two end by themselves */
 const oneShots = ["setup", "grant"];
 const gracePeriodMs = 15_000;
@@ -74,7 +67,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     skipUnlessPossible(context);
     const { status, patientId } = await addPatient("first");
     expect(status).toBe(201);
-    await expectKnown(patientId);
+    await expectKnown(project, patientId);
   });
 
   test("scheduling is down for a while: nothing is lost and nothing is doubled", async (context) => {
@@ -82,7 +75,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     await project.compose("stop", "scheduling");
     const added = await Promise.all(["second", "third", "fourth"].map((key) => addPatient(key)));
     await project.compose("start", "scheduling");
-    for (const { patientId } of added) await expectKnown(patientId);
+    for (const { patientId } of added) await expectKnown(project, patientId);
   });
 
   test("patient-registry is down: nobody there, said at once; repeated under its key, accepted once", async (context) => {
@@ -103,7 +96,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
       )
       .toBe(2);
     expect(accepted[0]).toBe(accepted[1]);
-    await expectKnown(accepted[0] ?? "");
+    await expectKnown(project, accepted[0] ?? "");
   });
 
   test("an image holds nothing to work with, and no secret", async (context) => {
@@ -165,7 +158,11 @@ describe("docker compose", { timeout: 300_000 }, () => {
   test("the operator's tool works under its own user", async (context) => {
     skipUnlessPossible(context);
     const listed = await project.compose("run", "--rm", "operator", "dead", "list", "--json");
-    expect(JSON.stringify(JSON.parse(listed))).toContain("notify.patient.add.scheduling.dead");
+    const queues = listed
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line).queue);
+    expect(queues).toEqual(["notify.patient.add.scheduling.dead", "notify.patient.add.reporting.dead"]);
   });
 
   test("replicas: three of scheduling, four boards", async (context) => {
@@ -208,7 +205,6 @@ describe("docker compose", { timeout: 300_000 }, () => {
   test("stop ends every service in good order within its grace period; down -v forgets everything", async (context) => {
     skipUnlessPossible(context);
     const since = performance.now();
-    const services = ourImages.filter((name) => name !== "setup");
     await project.compose("stop", ...services);
     expect(performance.now() - since).toBeLessThan(gracePeriodMs);
     for (const { service, exitCode } of await project.containers(...services)) {
@@ -219,25 +215,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     expect(await docker("volume", "ls", "-q", "--filter", `label=com.docker.compose.project=${project.name}`)).toBe("");
   });
 
-  async function addPatient(key: string): Promise<{ status: number; patientId: string; code: string }> {
-    const { status, body } = await send(`${await project.url("add-patient-api")}/patients`, {
-      method: "POST",
-      headers: { "content-type": "application/json", "idempotency-key": `"compose-${key}"` },
-      body: JSON.stringify({ given: "Ann", surname: key, birthDate: "1970-01-31" }),
-      timeoutMs: 12_000,
-    });
-    return { status, ...JSON.parse(body) };
-  }
-
-  /** Booked and counted, once. */
-  async function expectKnown(patientId: string): Promise<void> {
-    const where = `where patient_id = '${patientId}'`;
-    const look = async (): Promise<number[]> => [
-      (await project.query("scheduling", `select from appointment ${where}`)).length,
-      (await project.query("reporting", `select from registration ${where}`)).length,
-    ];
-    await expect.poll(look, { timeout: 60_000, interval: 500 }).toEqual([1, 1]);
-  }
+  const addPatient = async (key: string) => postPatient(await project.url("add-patient-api"), key);
 
   async function whoAmI(user: string, password: string): Promise<number> {
     const authorization = `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
@@ -262,6 +240,84 @@ describe("docker compose", { timeout: 300_000 }, () => {
     return outbox.length + Math.abs(2 * all.length - appointments.length - registrations.length);
   }
 });
+
+describe("docker compose, with a second file", { timeout: 300_000 }, () => {
+  test("for TLS: every service is connected by it, and a patient arrives everywhere", async (context) => {
+    skipUnlessPossible(context);
+    await using project = await ComposeProject.create(["docker-compose.yml", "docker-compose.tls.yml"]);
+    await project.compose("up", "--detach", "--wait");
+    await expectAddedPatientKnown(project);
+    const connections = await management(project, "connections");
+    expect(new Set(connections.map(({ user }) => user)).size).toBe(6);
+    expect(connections.filter(({ ssl }) => ssl !== true)).toEqual([]);
+    await expectScores(await project.url("score-display"));
+    await expect(project.compose("run", "--rm", "-e", "AMQP_CA_FILE=", "operator", "dead", "list")).rejects.toThrow(
+      /of no authority that is trusted here/,
+    );
+    await project.compose("run", "--rm", "operator", "dead", "list");
+  });
+
+  test("for three nodes: quorum queues, two of each service; a node is killed, and all goes on without it", async (context) => {
+    skipUnlessPossible(context);
+    await using project = await ComposeProject.create(["docker-compose.yml", "docker-compose.cluster.yml"]);
+    await project.compose("up", "--detach", "--wait");
+    expect((await management(project, "nodes")).map(({ running }) => running)).toEqual([true, true, true]);
+    const types = (await management(project, "queues")).flatMap(({ name, type }) =>
+      String(name).startsWith("notify.") ? [type] : [],
+    );
+    expect(new Set(types)).toEqual(new Set(["quorum"]));
+    for (const name of services) expect(await project.containers(name)).toHaveLength(2);
+    await expectAddedPatientKnown(project);
+    const [second] = await project.containers("rabbitmq-2");
+    await docker("kill", second?.name ?? "");
+    await expectAddedPatientKnown(project);
+    for (const index of [1, 2]) await expectScores(await project.url("score-display", index));
+  });
+});
+
+/** Accepted within a minute, however often it must be asked for, then booked and counted. */
+async function expectAddedPatientKnown(project: ComposeProject): Promise<void> {
+  const url = await project.url("add-patient-api");
+  const key = crypto.randomUUID();
+  let patientId = "";
+  const accepted = async (): Promise<number> => {
+    const answer = await postPatient(url, key);
+    patientId = answer.patientId;
+    return answer.status;
+  };
+  await expect.poll(accepted, { timeout: 60_000, interval: 500 }).toBe(201);
+  await expectKnown(project, patientId);
+}
+
+/** @returns what the broker's management API lists */
+async function management(project: ComposeProject, what: string): Promise<Record<string, unknown>[]> {
+  const shown = await project.compose("run", "--rm", "setup", "show");
+  const [, password = ""] = /^password +(\S+)$/m.exec(shown) ?? [];
+  const authorization = `Basic ${Buffer.from(`admin:${password}`).toString("base64")}`;
+  return (await fetch(`${project.managementUrl}/api/${what}`, { headers: { authorization } })).json() as Promise<
+    Record<string, unknown>[]
+  >;
+}
+
+async function postPatient(url: string, key: string): Promise<{ status: number; patientId: string; code: string }> {
+  const { status, body } = await send(`${url}/patients`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "idempotency-key": `"compose-${key}"` },
+    body: JSON.stringify({ given: "Ann", surname: key, birthDate: "1970-01-31" }),
+    timeoutMs: 12_000,
+  });
+  return { status, ...JSON.parse(body) };
+}
+
+/** Booked and counted, once. */
+async function expectKnown(project: ComposeProject, patientId: string): Promise<void> {
+  const where = `where patient_id = '${patientId}'`;
+  const look = async (): Promise<number[]> => [
+    (await project.query("scheduling", `select from appointment ${where}`)).length,
+    (await project.query("reporting", `select from registration ${where}`)).length,
+  ];
+  await expect.poll(look, { timeout: 60_000, interval: 500 }).toEqual([1, 1]);
+}
 
 async function expectScores(url: string): Promise<void> {
   const shown = async (): Promise<string> => (await get(`${url}/scores`, 5_000)).body;
