@@ -77,3 +77,12 @@ test("with amqps: an authority, its certificate to every client, and one of the 
   );
   expect(textOf(SECRETS_DIR, "scheduling", "ca.pem")).toBe(authority);
 });
+
+test("docker-compose.yml has every service of the system, with a volume of its own that setup fills", () => {
+  const compose = readFileSync(new URL("../../../../docker-compose.yml", import.meta.url), "utf8");
+  for (const name of Object.keys(system)) {
+    expect(compose).toContain(`build: { context: ., args: { FOLDER: services/${name} } }`);
+    expect(compose).toContain(`volumes: [secrets-${name}:/secrets:ro]`);
+    expect(compose).toContain(`      - secrets-${name}:/secrets/${name}\n`);
+  }
+});
