@@ -242,9 +242,14 @@ describe("docker compose", { timeout: 300_000 }, () => {
 });
 
 describe("docker compose, with a second file", { timeout: 300_000 }, () => {
-  test("for TLS: every service is connected by it, and a patient arrives everywhere", async (context) => {
+  test("for TLS: every service, started before broker and database, is connected by it, and a patient arrives everywhere", async (context) => {
     skipUnlessPossible(context);
     await using project = await ComposeProject.create(["docker-compose.yml", "docker-compose.tls.yml"]);
+    await project.compose("run", "--rm", "setup");
+    await project.compose("up", "--detach", "--no-deps", ...services);
+    for (const name of services) {
+      await expect.poll(() => project.compose("logs", name), { timeout: 30_000 }).toMatch(/ENOTFOUND|EAI_AGAIN/);
+    }
     await project.compose("up", "--detach", "--wait");
     await expectAddedPatientKnown(project);
     const connections = await management(project, "connections");
