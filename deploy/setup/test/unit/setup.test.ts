@@ -13,6 +13,7 @@ function newFolder(): string {
   return folder;
 }
 
+const ofRepository = (file: string): string => readFileSync(new URL(`../../../../${file}`, import.meta.url), "utf8");
 const textOf = (...path: string[]): string => readFileSync(join(...path), "utf8");
 
 test("each service gets the URLs of its own user, and nothing else", async () => {
@@ -79,10 +80,17 @@ test("with amqps: an authority, its certificate to every client, and one of the 
 });
 
 test("docker-compose.yml has every service of the system, with a volume of its own that setup fills", () => {
-  const compose = readFileSync(new URL("../../../../docker-compose.yml", import.meta.url), "utf8");
+  const compose = ofRepository("docker-compose.yml");
   for (const name of Object.keys(system)) {
     expect(compose).toContain(`build: { context: ., args: { FOLDER: services/${name} } }`);
     expect(compose).toContain(`volumes: [secrets-${name}:/secrets:ro]`);
     expect(compose).toContain(`      - secrets-${name}:/secrets/${name}\n`);
   }
+});
+
+test("images are built with the pnpm and run on the Node.js of the repository", () => {
+  const { packageManager } = JSON.parse(ofRepository("package.json"));
+  const [, node] = /^ {2}node: (\d+)\./m.exec(ofRepository("pnpm-workspace.yaml")) ?? [];
+  expect(ofRepository("Dockerfile")).toContain(` ${packageManager}\n`);
+  expect(ofRepository("Dockerfile")).toContain(`FROM node:${node}-slim `);
 });
