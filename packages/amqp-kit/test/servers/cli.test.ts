@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import {
@@ -254,6 +254,20 @@ order.placed.shipping.dead: not there
     const mistyped = await amqpKit(vhost.url, "dead", "list", "order.placed.biling.dead");
     expect(mistyped).toMatchObject({ code: 2, out: "" });
     expect(mistyped.errors).toContain(`no queue "order.placed.biling.dead" on the broker. The system's are ${dead}, `);
+  });
+
+  test("takes the broker's address from a file, and not from two places", async ({ vhost, cleanup }) => {
+    const folder = await privateFolder("address", undefined);
+    cleanup(() => folder.remove());
+    const file = join(folder.path, "amqp-url");
+    writeFileSync(file, `${vhost.url}\n`);
+    expect(await amqpKit({ AMQP_URL_FILE: file }, "dead", "list")).toMatchObject({ code: 0, errors: "" });
+    const twice = await amqpKit({ AMQP_URL: vhost.url, AMQP_URL_FILE: file }, "dead", "list");
+    expect(twice).toMatchObject({ code: 2, out: "" });
+    expect(twice.errors).toContain("AMQP_URL and AMQP_URL_FILE are both set");
+    const missing = await amqpKit({ AMQP_URL_FILE: `${file}.not` }, "dead", "list");
+    expect(missing.code).toBe(2);
+    expect(missing.errors).toMatch(/AMQP_URL_FILE must name a file that can be read.*ENOENT/);
   });
 
   test("refuses to look on RabbitMQ 4.0 to 4.2 until somebody vouches for the policy", async ({
