@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { networkInterfaces } from "node:os";
+import { once } from "node:events";
+import { createServer } from "node:net";
 import { type ContainerRuntimeClient, GenericContainer, getContainerRuntimeClient, Wait } from "testcontainers";
 import type { ServerEngine } from "./server-engine.ts";
 import { guard } from "./watchdog.ts";
@@ -26,7 +27,7 @@ class LocalContainer extends GenericContainer {
   onCreated: (id: string) => Promise<void> | void = () => {};
 
   protected override async beforeContainerCreated(): Promise<void> {
-    if (hostOf(await getContainerRuntimeClient()) !== "127.0.0.1") return;
+    if ((await containerHost()) !== "127.0.0.1") return;
     const bindings: Record<string, { HostPort?: string; HostIp?: string }[]> = this.hostConfig.PortBindings ?? {};
     for (const binding of Object.values(bindings).flat()) binding.HostIp = "127.0.0.1";
   }
@@ -34,16 +35,6 @@ class LocalContainer extends GenericContainer {
   protected override async containerCreated(id: string): Promise<void> {
     await this.onCreated(id);
   }
-}
-
-/**
- * Where published ports are reached. In a container of its own testcontainers takes the Docker network's gateway for the engine's host;
- * that is an address of this machine when the engine runs in here, too, or shares our network.
- */
-function hostOf({ info }: ContainerRuntimeClient): string {
-  const { host } = info.containerRuntime;
-  const own = Object.values(networkInterfaces()).flatMap((addresses = []) => addresses.map(({ address }) => address));
-  return host === "localhost" || own.includes(host) ? "127.0.0.1" : host;
 }
 
 /** @returns why no container can be started on this machine, or undefined when a Docker engine answers */
@@ -56,9 +47,26 @@ export async function whyNoContainers(): Promise<string | undefined> {
   }
 }
 
-/** Where the ports are reached that containers publish. */
+/**
+ * Where the ports are reached that containers publish. In a container of its own testcontainers takes the Docker network's gateway for the
+ * engine's host; that is an address of this machine when the engine runs in here, too, or shares our network.
+ */
 export async function containerHost(): Promise<string> {
-  return hostOf(await getContainerRuntimeClient());
+  const { host } = (await getContainerRuntimeClient()).info.containerRuntime;
+  return host === "localhost" || (await isOurs(host)) ? "127.0.0.1" : host;
+}
+
+/** Nobody can listen on another's address. Node.js lists no interface that is idle, as Docker's is without a container. */
+async function isOurs(host: string): Promise<boolean> {
+  const server = createServer().listen(0, host);
+  try {
+    await once(server, "listening");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    server.close();
+  }
 }
 
 /** A server in a container, made by testcontainers and then driven through the Docker engine's own API. */
@@ -73,6 +81,7 @@ export class ContainerEngine implements ServerEngine {
   /** Creates the container and starts it for the first time. */
   static async create(options: ContainerOptions): Promise<ContainerEngine> {
     const client = await getContainerRuntimeClient();
+    const host = await containerHost();
     const ports = Object.entries(options.ports).map(([container, host]) => ({ container: Number(container), host }));
     const files = Object.entries(options.files ?? {}).map(([target, file]) => ({
       target,
@@ -90,7 +99,7 @@ export class ContainerEngine implements ServerEngine {
       .withAutoCleanup(false);
     let created: ContainerEngine | undefined;
     container.onCreated = async (id) => {
-      created = new ContainerEngine(client, id, options);
+      created = new ContainerEngine(client, id, host, options);
       await created.join();
     };
     try {
@@ -104,12 +113,12 @@ export class ContainerEngine implements ServerEngine {
     return created;
   }
 
-  private constructor(client: ContainerRuntimeClient, id: string, options: ContainerOptions) {
+  private constructor(client: ContainerRuntimeClient, id: string, host: string, options: ContainerOptions) {
     this.#client = client;
     this.#options = options;
     this.#container = client.container.getById(id);
     this.#release = guard({ container: id });
-    this.host = hostOf(client);
+    this.host = host;
   }
 
   async start(): Promise<void> {

@@ -61,7 +61,7 @@ describe("what no waiting mends fails at once and says what to do:", () => {
     for (const service of services) {
       const error = await rejection(connect(url, { system, service }));
       expect(error).toBeInstanceOf(TopologyError);
-      expect(error.message).toMatch(/not permitted to. Grant configure, write and read/);
+      expect(error.message).toMatch(/not permitted to. Grant what permissionsOf of amqp-kit\/derive says/);
       expect(everythingOf(error)).not.toContain("topsecret");
     }
   });
