@@ -27,7 +27,7 @@ const mutants: Mutant[] = [
   {
     without: "a listener for a connection error inside set-up (pitfall 1)",
     file: "connection.ts",
-    find: `model.on("error", (error) => (this.#lastError = error));`,
+    find: `model.on("error", (error) => (this.#lastError = hangUp.signal.aborted ? hangUp.signal.reason : error));`,
     replace: "",
     fails: {
       in: "connection.test.ts",

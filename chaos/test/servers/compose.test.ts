@@ -248,7 +248,8 @@ describe("docker compose, with a second file", { timeout: 300_000 }, () => {
     await project.compose("run", "--rm", "setup");
     await project.compose("up", "--detach", "--no-deps", ...services);
     for (const name of services) {
-      await expect.poll(() => project.compose("logs", name), { timeout: 30_000 }).toMatch(/ENOTFOUND|EAI_AGAIN/);
+      const looked = /Cannot connect to the broker|waiting for the database/;
+      await expect.poll(() => project.compose("logs", name), { timeout: 30_000 }).toMatch(looked);
     }
     await project.compose("up", "--detach", "--wait");
     await expectAddedPatientKnown(project);
