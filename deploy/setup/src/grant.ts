@@ -1,22 +1,29 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client, escapeIdentifier, escapeLiteral } from "pg";
 import { definitions } from "./definitions.ts";
-import { type Passwords, passwords, withDatabase } from "./secrets.ts";
-import { databaseHost, type Environment, managementUrl, secretsFolder } from "./settings.ts";
+import { databaseHost, type Passwords, passwords, withDatabase } from "./secrets.ts";
+import { type Environment, secretsFolder } from "./settings.ts";
 
 const patienceMs = 120_000;
+/** One node speaks for all. */
+const managementUrl = "http://rabbitmq:15672";
 
 /** Gives both servers what they lack, once they answer. @returns what was done, for the log */
 export async function grant(environment: Environment): Promise<string> {
   const all = await passwords(secretsFolder(environment));
-  await untilItAnswers("the database", () => grantOnDatabase(databaseHost(environment), all));
-  await untilItAnswers("the broker's management API", () => grantOnBroker(managementUrl(environment), all));
+  await untilItAnswers("the database", () => grantOnDatabase(all));
+  await untilItAnswers("the broker's management API", () => grantOnBroker(all));
   return "users, databases and rights are in place";
 }
 
 /** A user and a database for each service; nobody else may connect to it. */
-async function grantOnDatabase(host: string, { database }: Passwords): Promise<void> {
-  const client = new Client({ host, user: "postgres", password: database["postgres"], database: "postgres" });
+async function grantOnDatabase({ database }: Passwords): Promise<void> {
+  const client = new Client({
+    host: databaseHost,
+    user: "postgres",
+    password: database["postgres"],
+    database: "postgres",
+  });
   client.on("error", () => {});
   try {
     await client.connect();
@@ -35,8 +42,8 @@ async function grantOnDatabase(host: string, { database }: Passwords): Promise<v
 }
 
 /** What it loaded at its start, once more: a service may have been added to the system since. */
-async function grantOnBroker(url: string, { broker }: Passwords): Promise<void> {
-  const response = await fetch(`${url}/api/definitions`, {
+async function grantOnBroker({ broker }: Passwords): Promise<void> {
+  const response = await fetch(`${managementUrl}/api/definitions`, {
     method: "POST",
     headers: {
       authorization: `Basic ${Buffer.from(`admin:${broker["admin"]}`).toString("base64")}`,

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { system } from "@amqp-idioms/contracts";
 
@@ -10,6 +10,8 @@ export type Service = keyof typeof system;
 export const services = Object.keys(system) as Service[];
 /** Those that keep something */
 export const withDatabase: readonly Service[] = ["patient-registry", "scheduling", "reporting"];
+/** The container's name in docker-compose.yml */
+export const databaseHost = "postgres";
 /** `admin` is the management page's, `operator` that of `amqp-kit dead`. */
 export const brokerUsers = [...services, "operator", "admin"] as const;
 
@@ -53,6 +55,8 @@ export async function textOf(file: string): Promise<string | undefined> {
 /** Whole or not at all: a server may be reading it. Whoever mounts the volume may read it, under whatever user. */
 export async function put(file: string, text: string, mode = 0o444): Promise<void> {
   await mkdir(join(file, ".."), { recursive: true });
+  // What a killed one has left is read-only, also to root without capabilities
+  await rm(`${file}.new`, { force: true });
   await writeFile(`${file}.new`, text, { mode });
   await rename(`${file}.new`, file);
 }

@@ -7,8 +7,3 @@ export const secretsFolder = ({ SECRETS_DIR }: Environment): string => SECRETS_D
 export function brokers({ BROKERS }: Environment): URL[] {
   return (BROKERS ?? "amqp://rabbitmq").split(",").map((url) => new URL(url));
 }
-
-export const databaseHost = ({ DATABASE_HOST }: Environment): string => DATABASE_HOST ?? "postgres";
-
-/** The broker's management API, which knows neither services nor their addresses. */
-export const managementUrl = ({ MANAGEMENT_URL }: Environment): string => MANAGEMENT_URL ?? "http://rabbitmq:15672";

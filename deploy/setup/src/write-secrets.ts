@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { writeCertificates } from "./certificates.ts";
 import { definitions } from "./definitions.ts";
-import { brokerUsers, passwords, put, services, withDatabase } from "./secrets.ts";
-import { brokers, databaseHost, type Environment, secretsFolder } from "./settings.ts";
+import { brokerUsers, databaseHost, passwords, put, services, withDatabase } from "./secrets.ts";
+import { brokers, type Environment, secretsFolder } from "./settings.ts";
 
 /** @returns what was done, for the log */
 export async function writeSecrets(environment: Environment): Promise<string> {
@@ -15,7 +15,7 @@ export async function writeSecrets(environment: Environment): Promise<string> {
     await put(join(folder, user, "amqp-url"), urls.join(","));
   }
   for (const user of withDatabase) {
-    const url = new URL(`postgres://${databaseHost(environment)}/${user}`);
+    const url = new URL(`postgres://${databaseHost}/${user}`);
     await put(join(folder, user, "database-url"), withLogin(url, user, database[user]));
   }
   await put(join(folder, "rabbitmq", "definitions.json"), JSON.stringify(definitions(broker), undefined, 2));
