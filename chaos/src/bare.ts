@@ -10,6 +10,8 @@ import { monotonicMs } from "./clock.ts";
 
 export type Properties = Options.Publish;
 
+export const problemType = "application/problem+json";
+
 /** "unknown": the connection was lost before the broker said anything. */
 export type Fate = "routed" | "returned" | "unknown";
 
@@ -35,6 +37,8 @@ export class Bare implements AsyncDisposable {
   readonly replies = new Map<string, Reply>();
   /** What the notify exchange was seen to hand out, while this listened */
   readonly heard: Heard[] = [];
+  /** When its connection was lost */
+  readonly losses: number[] = [];
   readonly #urls: readonly string[];
   #turn = 0;
   readonly #exchange: string;
@@ -81,6 +85,7 @@ export class Bare implements AsyncDisposable {
         const standing = await this.#stand();
         this.#standing = standing;
         await standing.lost;
+        this.losses.push(monotonicMs());
       } catch {
         // Nobody there yet, or no exchange
       }
@@ -115,6 +120,9 @@ export class Bare implements AsyncDisposable {
   #onReply(message: ConsumeMessage | null): void {
     if (message === null) return;
     const { correlationId, contentType } = message.properties;
+    const before = this.replies.get(String(correlationId));
+    // Of several answers the one that is no error stays
+    if (before !== undefined && before.contentType !== problemType) return;
     this.replies.set(String(correlationId), { at: monotonicMs(), contentType: String(contentType) });
   }
 

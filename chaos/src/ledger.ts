@@ -3,14 +3,23 @@ import type { Span } from "./cpu.ts";
 
 /** What was said to the system and what it was seen to do, written down outside of it. All moments are of the machine's one monotonic clock. */
 
-/** One POST and what came of it. `status` 0: no answer. */
-export interface Attempt {
+/** What was asked over HTTP, and what came of it. `status` 0: no answer. */
+export interface Asked {
   readonly at: number;
   readonly endedAt: number;
   readonly status: number;
   /** Of a problem, or of the connection's error */
   readonly code: string;
+}
+
+/** One POST. */
+export interface Attempt extends Asked {
   readonly patientId: string | undefined;
+}
+
+/** One GET of a patient that was accepted. */
+export interface Lookup extends Asked {
+  readonly surname: string;
 }
 
 /** A person that a client wants registered, by however many attempts. */
@@ -59,6 +68,8 @@ export interface FaultRecord {
   recoveredMs: number | undefined;
   /** The same from when a node of several went, while it was away. Undefined: no such fault, or not in time */
   withoutMs?: number | undefined;
+  /** It found nothing to strike */
+  isMissed?: boolean;
   /** What the fault itself saw that must not be */
   readonly complaints: string[];
 }
@@ -70,11 +81,14 @@ export interface Readiness {
   readonly isReady: boolean;
 }
 
-/** Each patient's given name: nobody may print it. */
-export const patientName = "Zephyrine";
+export const person = { given: "Zephyrine", birthDate: "1970-01-31" };
+
+/** What tells of a patient: nobody may print it. */
+export const personalData = new RegExp(`${person.given}|Patient-\\d|${person.birthDate}`);
 
 export class Ledger {
   readonly registrations: Registration[] = [];
+  readonly lookups: Lookup[] = [];
   readonly updates: Update[] = [];
   readonly shown: Shown[] = [];
   readonly malformed: Malformed[] = [];
@@ -82,8 +96,10 @@ export class Ledger {
   readonly readiness: Readiness[] = [];
   /** While too little was left of the machine */
   readonly starved: Span[] = [];
-  /** What was printed with a patient's name in it: who printed it, without the name */
-  readonly namesPrinted: string[] = [];
+  /** Who printed something of a patient */
+  readonly personalDataPrinted: string[] = [];
+  /** Faults that were asked for by name and cannot be injected here, with the reason */
+  readonly notInjected: string[] = [];
   /** GETs of accepted patients that found another one, or none */
   readonly wrongPatients: string[] = [];
 }

@@ -12,7 +12,7 @@ import { reportOf, textOf } from "./report.ts";
 import { run } from "./run.ts";
 
 const usage = `Usage: npm run chaos -- [--minutes N] [--seed S] [--faults LIST] [--nodes 3] [--embedded] [--mutant NAME] [--report FILE]
-  --minutes N     of load; default 2
+  --minutes N     of load; default 2, and with --once as many as it takes
   --seed S        repeats a run's schedule; default a random one, which is printed
   --faults LIST   only these, comma-separated, each as often as there is time; "none" injects nothing. There are:
                   ${faults.map(({ name }) => name).join(", ")}
@@ -38,8 +38,9 @@ async function main(): Promise<void> {
   const chosen = faultsNamed(names ?? mutant?.faults.join(","));
   const loadMs = minutes * 60_000;
   console.log(`Seed ${seed}: --seed ${seed} repeats this run's schedule of faults.`);
-  const isOnceEach = isOnce || mutant !== undefined;
-  const evidence = await run({ loadMs, seed, nodes, isEmbedded, mutant, faults: chosen, isOnce: isOnceEach, log });
+  const areNamed = names !== undefined || mutant !== undefined;
+  const how = { faults: chosen, areNamed, isOnce: isOnce || mutant !== undefined };
+  const evidence = await run({ loadMs, seed, nodes, isEmbedded, mutant, ...how, log });
   const report = reportOf(evidence, judge(evidence), { seed, loadMs, mutant: mutantName });
   if (reportFile !== undefined) await writeFile(reportFile, `${JSON.stringify(report, undefined, 2)}\n`);
   console.log(textOf(report));

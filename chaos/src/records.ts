@@ -150,7 +150,8 @@ export async function untilQuiet(system: System, timeoutMs: number): Promise<str
     if (quiet < looks) await sleep(1_100);
     return quiet >= looks;
   });
-  return last ?? ["the broker does not say"];
+  if (quiet >= looks) return [];
+  return last === undefined || last.length === 0 ? ["the broker does not say"] : last;
 }
 
 export async function observations(system: System): Promise<Observation[]> {

@@ -139,7 +139,7 @@ export class Replica {
 
   async #onExit(life: Life, exit: Exit): Promise<void> {
     if (life.isEnding) return;
-    if (!this.#mayDie) {
+    if (!this.#mayDie || exit.signal !== "SIGKILL") {
       const lastLines = life.process.lines.slice(-5).map(({ text }) => text);
       this.unexpectedExits.push({ at: monotonicMs(), exit, lastLines });
     }

@@ -38,7 +38,7 @@ export function reportOf(
     const times = all.flatMap(({ recoveredMs }) => recoveredMs ?? []).toSorted((one, other) => one - other);
     return {
       kind,
-      count: all.length,
+      count: all.filter(({ isMissed }) => isMissed !== true).length,
       medianRecoveryMs: rounded(times[Math.floor((times.length - 1) / 2)]),
       worstRecoveryMs: rounded(times.at(-1)),
       worstWithoutMs: rounded(all.flatMap(({ withoutMs }) => withoutMs ?? []).toSorted((one, other) => other - one)[0]),

@@ -5,7 +5,7 @@ import { monotonicMs, within } from "./clock.ts";
 import { watchCpu } from "./cpu.ts";
 import type { Fault, Stage } from "./faults/fault.ts";
 import type { Evidence } from "./judge/evidence.ts";
-import { type FaultRecord, Ledger, patientName } from "./ledger.ts";
+import { type FaultRecord, Ledger, personalData } from "./ledger.ts";
 import { MalformedInput } from "./load/malformed.ts";
 import { Patients } from "./load/patients.ts";
 import { Scores } from "./load/scores.ts";
@@ -23,6 +23,8 @@ export interface RunOptions {
   isEmbedded: boolean;
   mutant: Mutant | undefined;
   faults: readonly Fault[];
+  /** They were asked for by name: one that cannot be injected is a violation */
+  areNamed: boolean;
   /** Each once, in their order, instead of all in a random order, again and again */
   isOnce: boolean;
   log: (line: string) => void;
@@ -34,8 +36,8 @@ const recoveryTimeoutMs = 45_000;
 /** While a node of several is down or cut off */
 const withoutTimeoutMs = 40_000;
 /** From recovered to the next fault */
-const leastQuietMs = 3_000;
-const lastPeaceMs = 8_000;
+const leastQuietMs = 5_000;
+const lastPeaceMs = 13_000;
 const finishTimeoutMs = 60_000;
 /** A message that failed three times waits for 30 s */
 const quietTimeoutMs = 100_000;
@@ -53,13 +55,14 @@ export async function run(options: RunOptions): Promise<Evidence> {
   const load = new Load(system, ledger, bare, random);
   const stopWatching = watchReadiness(system, ledger);
   const stopWatchingCpu = watchCpu(ledger.starved);
-  watchNames(system, ledger);
+  watchOutput(system, ledger);
 
   // What a mutant breaks, it breaks without that
   const isWeighed = mutant === undefined;
   if (isWeighed) log("Warming up");
   const before = isWeighed ? await weighAfterUse(system, load) : undefined;
   load.start();
+  const loadBeganAt = monotonicMs();
   await strikeAll(options, new Random(seed), system, ledger, load);
   await sleep(lastPeaceMs);
   const loadEndedAt = monotonicMs();
@@ -90,6 +93,8 @@ export async function run(options: RunOptions): Promise<Evidence> {
     replies: bare.replies,
     heard: bare.heard,
     weights: before && after && { before, after },
+    bareLosses: bare.losses,
+    loadBeganAt,
     loadEndedAt,
     unexpectedExits: system.replicas.flatMap(({ name, unexpectedExits }) =>
       unexpectedExits.map((exit) => ({ replica: name, ...exit })),
@@ -158,7 +163,7 @@ class Load {
 }
 
 async function strikeAll(
-  { faults, isOnce, loadMs, log }: RunOptions,
+  { faults, areNamed, isOnce, loadMs, log }: RunOptions,
   random: Random,
   system: System,
   ledger: Ledger,
@@ -167,14 +172,16 @@ async function strikeAll(
   const endsAt = monotonicMs() + loadMs;
   const possible = faults.filter((fault) => {
     const reason = fault.whyNot?.(system);
-    if (reason !== undefined) log(`  ${fault.name} is not injected: ${reason}`);
+    const what = `${fault.name} is not injected: ${reason}`;
+    if (reason !== undefined) log(`  ${what}`);
+    if (reason !== undefined && areNamed) ledger.notInjected.push(what);
     return reason === undefined;
   });
   const planned = isOnce ? inOrder(possible, random) : schedule(possible, random);
   for (const { fault, afterMs, seed } of planned) {
     const healedAt = ledger.faults.at(-1)?.to ?? monotonicMs();
     const strikesAt = Math.max(healedAt + afterMs, monotonicMs() + leastQuietMs);
-    if (strikesAt > endsAt) break;
+    if (!isOnce && strikesAt > endsAt) break;
     await sleep(strikesAt - monotonicMs());
     const record: FaultRecord = {
       name: fault.name,
@@ -190,6 +197,10 @@ async function strikeAll(
       random: new Random(seed),
       note: (detail) => (record.detail = detail),
       complain: (what) => record.complaints.push(what),
+      miss: (why) => {
+        record.isMissed = true;
+        record.detail = `missed: ${why}`;
+      },
       pauseNotifications: () => load.pauseNotifications(),
       resumeNotifications: () => load.resumeNotifications(),
       untilServing: async (goneAt) => {
@@ -243,10 +254,10 @@ function watchReadiness(system: System, ledger: Ledger): () => void {
   return () => clearInterval(timer);
 }
 
-function watchNames(system: System, ledger: Ledger): void {
+function watchOutput(system: System, ledger: Ledger): void {
   for (const replica of system.replicas) {
     replica.onLine(({ text }) => {
-      if (text.includes(patientName)) ledger.namesPrinted.push(replica.name);
+      if (personalData.test(text)) ledger.personalDataPrinted.push(replica.name);
     });
   }
 }

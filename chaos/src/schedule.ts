@@ -9,9 +9,9 @@ export interface Planned {
   readonly seed: number;
 }
 
-/** What every listener must see of the updates is sent from 5 s after the healing to the next fault. */
-const leastPeaceMs = 8_000;
-const mostPeaceMs = 10_000;
+/** What every listener must see of the updates is sent from 5 s after the healing to the next fault, and what must not be refused from 10 s on. */
+const leastPeaceMs = 12_000;
+const mostPeaceMs = 15_000;
 
 /** An endless schedule: each kind once in a random order, then again in another. */
 export function* schedule(faults: readonly Fault[], random: Random): Generator<Planned> {

@@ -9,6 +9,8 @@ export interface Stage {
   readonly note: (detail: string) => void;
   /** Something that must not be: a violation. */
   readonly complain: (what: string) => void;
+  /** It struck nothing: it does not count as injected. */
+  readonly miss: (why: string) => void;
   /** No patients and nothing malformed to notify, until resumed */
   readonly pauseNotifications: () => Promise<void>;
   readonly resumeNotifications: () => void;

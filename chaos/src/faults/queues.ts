@@ -63,6 +63,8 @@ export const queueFaults: readonly Fault[] = [
       if (await within(backWithinMs, isEmpty)) {
         await management.deleteQueue(name, queue);
         await untilBack(queue, "notify.patient.add", stage);
+      } else {
+        stage.miss("it was not empty");
       }
       stage.resumeNotifications();
     },

@@ -14,13 +14,16 @@ function victim({ system, random, note }: Stage, ...services: ServiceName[]): Re
   return replica;
 }
 
-/** kill -9 at a named point of a transaction, the next time that this replica passes it. */
+/** kill -9 at a named point of a transaction, the next time that this replica passes it, or else the other one. */
 function killedAt(point: string, service: ServiceName): Fault {
   return {
     name: `${service}-killed-at-${point.replace(":", "-")}`,
     async strike(stage) {
-      const replica = victim(stage, service);
-      if (!(await replica.killAt(point, pointTimeoutMs))) stage.note(`${replica.name}, which did not pass it`);
+      for (const replica of stage.random.shuffled(stage.system.of(service))) {
+        stage.note(replica.name);
+        if (await replica.killAt(point, pointTimeoutMs)) return;
+      }
+      stage.miss("no replica passed it");
     },
   };
 }

@@ -1,6 +1,6 @@
 import type { Exit } from "@amqp-idioms/local-servers";
 import type { Heard, Reply } from "../bare.ts";
-import type { Attempt, FaultRecord, Ledger, Registration } from "../ledger.ts";
+import type { Attempt, Ledger, Registration } from "../ledger.ts";
 import type { Observation } from "../observe.ts";
 import type { DeadMessage, Records, Weighed } from "../records.ts";
 
@@ -17,8 +17,11 @@ export interface Evidence {
   readonly dead: readonly DeadMessage[];
   readonly observations: readonly Observation[];
   readonly replies: ReadonlyMap<string, Reply>;
+  /** When the bare client on the wire lost its connection */
+  readonly bareLosses: readonly number[];
   readonly heard: readonly Heard[];
   readonly weights: { readonly before: Weighed; readonly after: Weighed } | undefined;
+  readonly loadBeganAt: number;
   readonly loadEndedAt: number;
   readonly unexpectedExits: readonly { replica: string; at: number; exit: Exit; lastLines: readonly string[] }[];
   readonly displays: readonly string[];
@@ -40,18 +43,19 @@ export interface Window {
   readonly from: number;
   readonly to: number;
   /** The fault before it */
-  readonly after: FaultRecord;
+  readonly after: string;
 }
 
 const graceMs = 5_000;
-const marginMs = 500;
+const marginMs = 1_500;
 
-/** From 5 s after a fault was healed to the next fault. */
-export function windows({ ledger, loadEndedAt }: Evidence): Window[] {
-  return ledger.faults.map((fault, index) => ({
-    from: fault.to + graceMs,
-    to: (ledger.faults[index + 1]?.from ?? loadEndedAt) - marginMs,
-    after: fault,
+/** From 5 s after a fault was healed, or after the load began, to the next fault. */
+export function windows({ ledger, loadBeganAt, loadEndedAt }: Evidence): Window[] {
+  const begin = { name: "the beginning", to: loadBeganAt };
+  return [begin, ...ledger.faults].map(({ name, to }, index) => ({
+    from: to + graceMs,
+    to: (ledger.faults[index]?.from ?? loadEndedAt) - marginMs,
+    after: name,
   }));
 }
 

@@ -21,11 +21,12 @@ const claims: Readonly<Record<string, (evidence: Evidence) => Finding[]>> = {
   "each listener sees the updates in order and none twice": messages.inOrderNoneTwice,
   "from 5 s after a fault every update reaches every listener connected": messages.everyUpdateShown,
   "there is such a window after every fault": messages.windowPerFault,
+  "every fault strikes": system.everyFaultStruck,
   "the system comes back from every fault": system.cameBack,
   "no process ends by itself": system.noneDiedByItself,
   "nothing is left unacknowledged or in an outbox": system.nothingLeft,
   "memory, handles, channels and connections are back where they began": system.backWhereTheyBegan,
-  "patients' names are in no log and no header": system.namesNowhere,
+  "patients' names and birth dates are in no log and no header": system.personalDataNowhere,
 };
 
 export function judge(evidence: Evidence): Violation[] {

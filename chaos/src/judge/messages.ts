@@ -1,18 +1,28 @@
-import type { Malformed } from "../ledger.ts";
+import type { Malformed, Update } from "../ledger.ts";
+import { problemType } from "../bare.ts";
 import type { Span } from "../cpu.ts";
-import { type Evidence, type Finding, moment, wasReady, windows } from "./evidence.ts";
+import { type Evidence, type Finding, moment, wasReady, type Window, windows } from "./evidence.ts";
 
 /** Promises about single messages: what is malformed, what is late, what is broadcast. */
 
 const lateMs = 100;
 /** What they strike is the link that the fault's detail names. */
-const holdingFaults = ["network-frozen", "network-delayed", "network-throttled"];
-/** Of a cluster's nodes, too */
+const holdingFaults = ["network-frozen", "network-throttled"];
+/** There and back */
+const delayedMs = 600;
+/** As long as one request, at most, waits for a CPU */
+const starvedMs = 1_000;
+/** What a request needs may be lost with a node, also where the bare client keeps its own */
 const brokerFaults = ["broker-stopped", "broker-killed", "node-cut-off", "nodes-restarted-in-turn"];
 const alarms = ["memory-alarm", "disk-alarm"];
 /** From the publish that runs into the alarm to the word of it, on a busy machine */
 const toldWithinMs = 150;
 const patienceMs = 5_000;
+/** From an update that is dropped to its count, at most */
+const dropToldMs = 2_500;
+/** From a display that stands, or no longer does, to the moment at which that was seen */
+const readinessToldMs = 700;
+const fewestUpdates = 5;
 const subscribers = ["scheduling", "reporting"];
 
 export function malformedSetAside(evidence: Evidence): Finding[] {
@@ -42,7 +52,7 @@ export function onlyMalformedSetAside(evidence: Evidence): Finding[] {
     }));
 }
 
-/** A request whose queue was deleted under it, or whose asker lost its connection, gets no answer. */
+/** A request whose queue was deleted or went with it inside, or whose asker lost its connection, gets no answer. */
 export function malformedAnswered(evidence: Evidence): Finding[] {
   const { ledger, replies, observations } = evidence;
   const answerable = ledger.malformed.filter(
@@ -50,7 +60,7 @@ export function malformedAnswered(evidence: Evidence): Finding[] {
   );
   return answerable.flatMap((malformed) => {
     const reply = replies.get(malformed.correlationId ?? "");
-    const isAnswered = reply?.contentType === "application/problem+json";
+    const isAnswered = reply?.contentType === problemType;
     if (isAnswered || isAtRisk(evidence, malformed)) return [];
     const isUndeliverable = observations.some(
       ({ event, at }) => event === "reply-undeliverable" && at > malformed.at && at < malformed.at + 30_000,
@@ -105,21 +115,21 @@ function malformedBroadcastsCounted(evidence: Evidence): Finding[] {
           .filter(({ facts }) => facts["reason"] === reason)
           .reduce((sum, { facts }) => sum + Number(facts["count"]), 0);
         if (counted >= sent.length) return [];
-        const what = `${display} counted ${counted} as ${reason} of ${sent.length} after ${after.name}`;
+        const what = `${display} counted ${counted} as ${reason} of ${sent.length} after ${after}`;
         return [{ what, trail: sent.map((malformed) => told(malformed)) }];
       }),
     ),
   );
 }
 
-/** Its fate was not the receiver's to decide: a request queue was deleted with it inside, or the connection that asked was lost. */
-function isAtRisk({ ledger }: Evidence, { at, correlationId }: Malformed): boolean {
-  return ledger.faults.some(({ name, from, to }) => {
-    const isNear = at < to + patienceMs && at > from - patienceMs;
-    const losesAsker =
-      correlationId !== undefined && [...brokerFaults, "connection-closed", "connections-closed"].includes(name);
-    return isNear && (name === "request-queue-deleted" || losesAsker);
+/** Its fate was not the receiver's to decide: its queue was deleted with it inside, or went with its node, or the connection that asked was lost. */
+function isAtRisk({ ledger, bareLosses }: Evidence, { at, correlationId, target }: Malformed): boolean {
+  const isQueueGone = ledger.faults.some(({ name, detail, from, to }) => {
+    if (name === "request-queue-deleted") return detail === target && at > from - patienceMs && at < to;
+    return brokerFaults.includes(name) && at > from - patienceMs && at < to + patienceMs;
   });
+  const isAskerGone = bareLosses.some((lostAt) => lostAt >= at && lostAt < at + patienceMs);
+  return isQueueGone || (correlationId !== undefined && isAskerGone);
 }
 
 /** Nobody begins a request after its time limit; what the network, a blocked broker or want of a CPU held up on its way meanwhile nobody can know. */
@@ -138,16 +148,18 @@ export function begunInTime(evidence: Evidence): Finding[] {
     const toldAt = observations.find(({ replica, event, at, facts }) => {
       return replica === request.replica && event === "connection" && facts["state"] === "blocked" && at >= request.at;
     })?.at;
-    const holding: Span[] = ledger.faults.filter(({ name, detail, from, to }) => {
+    const isOnTheWay = (detail: string): boolean => detail.includes(request.replica) || detail.includes(begun.replica);
+    const holding = ledger.faults.filter(({ name, detail, from, to }) => {
       // The broker says that it is blocked when a publish runs into that
       if (alarms.includes(name))
         return toldAt !== undefined && toldAt > from && toldAt < to && toldAt - request.at < toldWithinMs;
-      return holdingFaults.includes(name) && (detail.includes(request.replica) || detail.includes(begun.replica));
+      return holdingFaults.includes(name) && isOnTheWay(detail);
     });
-    const heldMs = [...holding, ...ledger.starved].reduce(
-      (sum, { from, to }) => sum + Math.max(0, Math.min(to, begun.at) - Math.max(from, request.at)),
-      0,
-    );
+    const delaying = ledger.faults.filter(({ name, detail }) => name === "network-delayed" && isOnTheWay(detail));
+    const heldMs =
+      overlapMs(holding, request.at, begun.at) +
+      Math.min(delayedMs, overlapMs(delaying, request.at, begun.at)) +
+      Math.min(starvedMs, overlapMs(ledger.starved, request.at, begun.at));
     const lateBy = begun.at - expiredAt - heldMs;
     if (lateBy <= lateMs) return [];
     const trail = [
@@ -156,6 +168,10 @@ export function begunInTime(evidence: Evidence): Finding[] {
     ];
     return [{ what: `request ${String(begun.facts["messageId"])} was begun ${Math.round(lateBy)} ms too late`, trail }];
   });
+}
+
+function overlapMs(spans: readonly Span[], begin: number, end: number): number {
+  return spans.reduce((sum, { from, to }) => sum + Math.max(0, Math.min(to, end) - Math.max(from, begin)), 0);
 }
 
 export function inOrderNoneTwice({ ledger }: Evidence): Finding[] {
@@ -171,19 +187,16 @@ export function inOrderNoneTwice({ ledger }: Evidence): Finding[] {
 /** From 5 s after a fault on every update reaches every listener connected, but for those that its sender counts as dropped. */
 export function everyUpdateShown(evidence: Evidence): Finding[] {
   const { ledger, observations, displays } = evidence;
-  return windows(evidence).flatMap(({ from, to, after }) => {
-    const dropped = observations
-      .filter(
-        ({ service, event, at }) => service === "score-producer" && event === "dropped" && at > from && at < to + 500,
-      )
-      .reduce((sum, { facts }) => sum + Number(facts["count"]), 0);
-    return displays.flatMap((display) => {
-      const standsFrom = connectedFrom(evidence, display, from, to);
-      const sent = ledger.updates.filter(({ at }) => at > standsFrom && at < to);
-      const shown = new Set(ledger.shown.filter((one) => one.display === display).map(({ number }) => number));
+  const drops = observations.filter(({ service, event }) => service === "score-producer" && event === "dropped");
+  return displays.flatMap((display) => {
+    const shown = new Set(ledger.shown.filter((one) => one.display === display).map(({ number }) => number));
+    return windows(evidence).flatMap((window) => {
+      const sent = updatesFor(evidence, display, window);
       const missing = sent.filter(({ number }) => !shown.has(number));
+      const nearby = drops.filter(({ at }) => missing.some((update) => at >= update.at && at < update.at + dropToldMs));
+      const dropped = nearby.reduce((sum, { facts }) => sum + Number(facts["count"]), 0);
       if (missing.length <= dropped) return [];
-      const what = `${display} missed ${missing.length} of ${sent.length} updates after ${after.name}; their sender counted ${dropped} as dropped`;
+      const what = `${display} missed ${missing.length} of ${sent.length} updates after ${window.after}; their sender counted ${dropped} as dropped`;
       return [
         {
           what,
@@ -194,21 +207,23 @@ export function everyUpdateShown(evidence: Evidence): Finding[] {
   });
 }
 
-/** How soon a listener must stand again after a fault to be judged at all; that it comes back is another claim. */
-function connectedFrom(evidence: Evidence, display: string, from: number, to: number): number {
-  const back = evidence.ledger.readiness.findLast(
-    ({ replica, at, isReady }) => replica === display && at < to && isReady,
+/** Sent in peace while the listener stood. That it comes back is another claim. */
+function updatesFor(evidence: Evidence, display: string, { from, to }: Window): Update[] {
+  return evidence.ledger.updates.filter(
+    ({ at }) => at > from && at < to && wasReady(evidence, display, at - readinessToldMs, at + readinessToldMs),
   );
-  return Math.max(from, (back?.at ?? to) + 500);
 }
 
 export function windowPerFault(evidence: Evidence): Finding[] {
-  return windows(evidence).flatMap(({ from, to, after }) => {
-    const sent = evidence.ledger.updates.filter(({ at }) => at > from && at < to);
-    return sent.length >= 5
-      ? []
-      : [{ what: `only ${sent.length} updates were sent in peace after ${after.name}`, trail: [] }];
-  });
+  return windows(evidence).flatMap((window) =>
+    evidence.displays.flatMap((display) => {
+      const { length } = updatesFor(evidence, display, window);
+      if (length >= fewestUpdates) return [];
+      return [
+        { what: `only ${length} updates were sent in peace to ${display}, ready, after ${window.after}`, trail: [] },
+      ];
+    }),
+  );
 }
 
 function isRequest(target: Malformed["target"]): boolean {

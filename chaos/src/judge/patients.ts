@@ -1,18 +1,22 @@
-import { acceptedAs } from "../ledger.ts";
+import { acceptedAs, type Asked } from "../ledger.ts";
 import { type Evidence, type Finding, moment, trailOf } from "./evidence.ts";
 
 /** Promises about patients: request/response and notify, end to end. */
 
 export function acceptedOnce(evidence: Evidence): Finding[] {
-  const { ledger, records } = evidence;
+  const { ledger, records, askedAgain } = evidence;
+  const again = new Map(askedAgain.map(({ registration, attempt }) => [registration, attempt] as const));
+  const rowsOf = Map.groupBy(records.patients, ({ surname }) => surname);
   return ledger.registrations.flatMap((registration) => {
-    const ids = new Set(registration.attempts.flatMap(({ status, patientId }) => (status === 201 ? [patientId] : [])));
-    if (ids.size === 0) return [];
+    const attempts = [...registration.attempts, again.get(registration)];
+    const ids = new Set(attempts.flatMap((attempt) => (attempt?.status === 201 ? [attempt.patientId] : [])));
     const [patientId] = ids;
-    const rows = records.patients.filter(({ surname }) => surname === registration.surname);
+    const rows = rowsOf.get(registration.surname) ?? [];
     const isOnce = ids.size === 1 && rows.length === 1 && rows[0]?.patientId === patientId;
-    if (isOnce) return [];
-    const what = `${registration.surname} was accepted as ${[...ids].join(" and ")}, and is ${rows.length} times in the registry`;
+    // Nobody was told that the patient is there; then there may be one all the same
+    const isUntold = ids.size === 0 && rows.length <= 1;
+    if (isOnce || isUntold) return [];
+    const what = `${registration.surname} was accepted as ${[...ids].join(" and ") || "nobody"}, and is ${rows.length} times in the registry`;
     return [{ what, trail: trailOf(evidence, patientId, registration) }];
   });
 }
@@ -84,23 +88,36 @@ export function foundUnderItsKey(evidence: Evidence): Finding[] {
 
 const refusedMs = 10_000;
 
-/** Load is refused during an outage, and 10 s after it at most. */
+/** Load is refused during an outage, and 10 s after it at most; and never as if its sender were to blame. */
 export function refusedInTime(evidence: Evidence): Finding[] {
   const { ledger } = evidence;
-  return ledger.registrations.flatMap((registration) =>
-    registration.attempts.flatMap((attempt) => {
-      if (attempt.status === 201) return [];
-      const fault = ledger.faults.findLast(({ from }) => from <= attempt.endedAt);
-      const isDuring = ledger.faults.some(({ from, to }) => attempt.at <= to + refusedMs && attempt.endedAt >= from);
-      if (isDuring) return [];
-      const since =
-        fault === undefined
-          ? "before any fault"
-          : `${((attempt.at - fault.to) / 1000).toFixed(1)} s after ${fault.name} was healed`;
-      const what = `${registration.surname} was refused (${attempt.status} ${attempt.code}) at ${moment(evidence, attempt.at)}, ${since}`;
-      return [{ what, trail: trailOf(evidence, acceptedAs(registration), registration) }];
-    }),
+  const posts = ledger.registrations.flatMap((registration) =>
+    registration.attempts.map((asked) => ({ asked, what: `the POST of ${registration.surname}`, registration })),
   );
+  const gets = ledger.lookups.map((asked) => ({ asked, what: `a GET of ${asked.surname}`, registration: undefined }));
+  return [...posts, ...gets].flatMap(({ asked, what, registration }) => {
+    const { status, code, at } = asked;
+    if (status === 200 || status === 201 || (isUnavailable(asked) && isDuringOutage(evidence, asked))) return [];
+    const fault = ledger.faults.findLast(({ from }) => from <= asked.endedAt);
+    const since =
+      fault === undefined
+        ? "before any fault"
+        : `${((at - fault.to) / 1000).toFixed(1)} s after ${fault.name} was healed`;
+    return [
+      {
+        what: `${what} was refused (${status} ${code}) at ${moment(evidence, at)}, ${since}`,
+        trail: registration === undefined ? [] : trailOf(evidence, acceptedAs(registration), registration),
+      },
+    ];
+  });
+}
+
+function isUnavailable({ status }: Asked): boolean {
+  return status === 0 || status >= 500;
+}
+
+function isDuringOutage({ ledger }: Evidence, { at, endedAt }: Asked): boolean {
+  return ledger.faults.some(({ from, to }) => at <= to + refusedMs && endedAt >= from);
 }
 
 /** A notification that had its effect stands in the inbox of each subscriber, once. */

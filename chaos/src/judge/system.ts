@@ -1,4 +1,4 @@
-import { patientName } from "../ledger.ts";
+import { personalData } from "../ledger.ts";
 import { type Evidence, type Finding, moment } from "./evidence.ts";
 
 /** Promises about the system as a whole. */
@@ -7,8 +7,18 @@ import { type Evidence, type Finding, moment } from "./evidence.ts";
 const heapSlackBytes = 24 * 1024 * 1024;
 const handleSlack = 3;
 
-export function nothingLeft({ left }: Evidence): Finding[] {
-  return left.map((what) => ({ what, trail: [] }));
+export function nothingLeft({ left, records }: Evidence): Finding[] {
+  const unsent = records.outbox.map(({ key }) => `a message about ${key} is in the outbox`);
+  return [...left, ...unsent].map((what) => ({ what, trail: [] }));
+}
+
+/** Each fault that was to be injected did strike something at least once. */
+export function everyFaultStruck({ ledger }: Evidence): Finding[] {
+  const kinds = [...Map.groupBy(ledger.faults, ({ name }) => name)];
+  const missed = kinds.filter(([, all]) => all.every(({ isMissed }) => isMissed === true));
+  return [...ledger.notInjected, ...missed.map(([name, [first]]) => `${name} struck nothing: ${first?.detail}`)].map(
+    (what) => ({ what, trail: [] }),
+  );
 }
 
 export function cameBack(evidence: Evidence): Finding[] {
@@ -51,8 +61,9 @@ export function backWhereTheyBegan({ weights }: Evidence): Finding[] {
     if (connections !== most((one) => one.connections))
       findings.push(`${replica} holds ${connections} connections, at first ${most((one) => one.connections)}`);
   }
-  for (const [service, count] of Object.entries(after.channels)) {
+  for (const service of new Set([...Object.keys(before.channels), ...Object.keys(after.channels)])) {
     const first = before.channels[service] ?? 0;
+    const count = after.channels[service] ?? 0;
     if (count !== first) findings.push(`${service} holds ${count} channels, at first ${first}`);
   }
   if (after.replicas.length !== before.replicas.length)
@@ -64,11 +75,11 @@ function mebibytes(bytes: number): string {
   return `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 }
 
-export function namesNowhere({ ledger, dead }: Evidence): Finding[] {
-  const printed = Object.entries(Object.groupBy(ledger.namesPrinted, (name) => name));
-  const lines = printed.map(([name, all = []]) => `${name} printed a patient's name in ${all.length} lines`);
+export function personalDataNowhere({ ledger, dead }: Evidence): Finding[] {
+  const printed = Object.entries(Object.groupBy(ledger.personalDataPrinted, (name) => name));
+  const lines = printed.map(([name, all = []]) => `${name} printed a name or birth date in ${all.length} lines`);
   const headers = dead
-    .filter((message) => JSON.stringify(message.headers).includes(patientName))
-    .map(({ queue, messageId }) => `the headers of ${messageId} in ${queue} hold a patient's name`);
+    .filter((message) => personalData.test(JSON.stringify(message.headers)))
+    .map(({ queue, messageId }) => `the headers of ${messageId} in ${queue} hold a name or birth date`);
   return [...lines, ...headers].map((what) => ({ what, trail: [] }));
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Bare, Properties } from "../bare.ts";
 import { monotonicMs } from "../clock.ts";
-import { type Ledger, type Malformed, patientName, type Target } from "../ledger.ts";
+import { type Ledger, type Malformed, person, type Target } from "../ledger.ts";
 import type { Random } from "../random.ts";
 
 /** Malformed input of every kind to every receiver. Persistent, so that what happens to it is the receiver's doing. */
@@ -17,11 +17,11 @@ interface Kind {
 }
 
 const kinds: Readonly<Record<string, Kind>> = {
-  "no JSON": { body: Buffer.from(`{"given":"${patientName}"`) },
+  "no JSON": { body: Buffer.from(`{"given":"${person.given}"`) },
   "an empty body": { body: Buffer.alloc(0) },
-  "no object": { body: Buffer.from(`"${patientName}"`) },
-  "missing fields": { body: Buffer.from(`{"given":"${patientName}"}`) },
-  "wrong types": { body: Buffer.from(`{"given":["${patientName}"],"surname":7,"patientId":true,"match":{}}`) },
+  "no object": { body: Buffer.from(`"${person.given}"`) },
+  "missing fields": { body: Buffer.from(`{"given":"${person.given}"}`) },
+  "wrong types": { body: Buffer.from(`{"given":["${person.given}"],"surname":7,"patientId":true,"match":{}}`) },
   "no UTF-8": { body: Buffer.from([0x22, 0xc3, 0x28, 0x22]) },
   "a compressed body": { body: Buffer.from("{}"), properties: { contentEncoding: "gzip" } },
   "an unknown content type": { body: Buffer.from("{}"), properties: { contentType: "application/xml" } },

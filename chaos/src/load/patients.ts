@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { monotonicMs, within } from "../clock.ts";
 import { get, send } from "../http.ts";
-import { acceptedAs, type Attempt, type Ledger, patientName, type Registration } from "../ledger.ts";
+import { acceptedAs, type Asked, type Attempt, type Ledger, person, type Registration } from "../ledger.ts";
 import type { Random } from "../random.ts";
 
 /** Patients over HTTP, as a careful client adds them: the same key until it is accepted. */
@@ -105,13 +105,13 @@ export class Patients {
       const { status, body } = await send(`${this.#url}/patients`, {
         method: "POST",
         headers: { "content-type": "application/json", "idempotency-key": `"${key}"` },
-        body: JSON.stringify({ given: patientName, surname, birthDate: "1970-01-31" }),
+        body: JSON.stringify({ ...person, surname }),
         timeoutMs: attemptTimeoutMs,
       });
       const { patientId, code = "" } = Answer.parse(JSON.parse(body));
       return end(status, code, patientId);
     } catch (error) {
-      return end(0, error instanceof Error && "code" in error ? String(error.code) : "no answer");
+      return end(0, failureOf(error));
     }
   }
 
@@ -124,10 +124,20 @@ export class Patients {
 
   async #lookUp(registration: Registration): Promise<void> {
     const patientId = acceptedAs(registration);
-    const answer = await get(`${this.#url}/patients/${patientId}`, attemptTimeoutMs).catch(() => undefined);
-    if (answer === undefined || answer.status >= 500) return;
-    const isThis = answer.status === 200 && answer.body.includes(registration.surname);
-    if (!isThis)
-      this.#ledger.wrongPatients.push(`GET of ${patientId} (${registration.surname}) was answered ${answer.status}`);
+    const { surname } = registration;
+    const at = monotonicMs();
+    const end = (status: number, code: string): Asked => ({ at, endedAt: monotonicMs(), status, code });
+    try {
+      const { status, body } = await get(`${this.#url}/patients/${patientId}`, attemptTimeoutMs);
+      this.#ledger.lookups.push({ surname, ...end(status, Answer.parse(JSON.parse(body)).code ?? "") });
+      const isThis = status >= 500 || (status === 200 && body.includes(surname));
+      if (!isThis) this.#ledger.wrongPatients.push(`GET of ${patientId} (${surname}) was answered ${status}`);
+    } catch (error) {
+      this.#ledger.lookups.push({ surname, ...end(0, failureOf(error)) });
+    }
   }
+}
+
+function failureOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "no answer";
 }

@@ -40,7 +40,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
   }, 600_000);
   afterAll(() => project?.[Symbol.asyncDispose]());
 
-  test("up --wait from a clean state, twice: all healthy, nothing written into the working tree", async (context) => {
+  test("up --wait from a clean state, twice: all healthy, nothing written into the working tree (pitfalls 99, 104)", async (context) => {
     skipUnlessPossible(context);
     const before = await gitStatus();
     const since = performance.now();
@@ -76,6 +76,16 @@ describe("docker compose", { timeout: 300_000 }, () => {
     const added = await Promise.all(["second", "third", "fourth"].map((key) => addPatient(key)));
     await project.compose("start", "scheduling");
     for (const { patientId } of added) await expectKnown(project, patientId);
+  });
+
+  test("down, which removes every container, and up again: what waited for a subscriber is still there (pitfall 100)", async (context) => {
+    skipUnlessPossible(context);
+    await project.compose("stop", "scheduling");
+    const { patientId } = await addPatient("sixth");
+    await project.compose("down");
+    expect(await project.containers()).toEqual([]);
+    await project.compose("up", "--detach", "--wait");
+    await expectKnown(project, patientId);
   });
 
   test("patient-registry is down: nobody there, said at once; repeated under its key, accepted once", async (context) => {
@@ -124,7 +134,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     }
   });
 
-  test("guest is refused, the login that `setup show` prints is not, and setup changes no password", async (context) => {
+  test("guest is refused, the login that `setup show` prints is not, and setup changes no password (pitfall 114)", async (context) => {
     skipUnlessPossible(context);
     const shown = await project.compose("run", "--rm", "setup", "show");
     const [, password = ""] = /^password +(\S+)$/m.exec(shown) ?? [];
@@ -202,7 +212,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     expect(ledger.wrongPatients).toEqual([]);
   }, 900_000);
 
-  test("stop ends every service in good order within its grace period; down -v forgets everything", async (context) => {
+  test("stop ends every service in good order within its grace period; down -v forgets everything (pitfall 102)", async (context) => {
     skipUnlessPossible(context);
     const since = performance.now();
     await project.compose("stop", ...services);
@@ -242,7 +252,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
 });
 
 describe("docker compose, with a second file", { timeout: 300_000 }, () => {
-  test("for TLS: every service, started before broker and database, is connected by it, and a patient arrives everywhere", async (context) => {
+  test("for TLS: every service, started before broker and database, is connected by it, and a patient arrives everywhere (pitfall 98)", async (context) => {
     skipUnlessPossible(context);
     await using project = await ComposeProject.create(["docker-compose.yml", "docker-compose.tls.yml"]);
     await project.compose("run", "--rm", "setup");
@@ -353,6 +363,8 @@ function evidenceOf(ledger: Ledger, records: Evidence["records"]): Evidence {
     replies: new Map(),
     heard: [],
     weights: undefined,
+    bareLosses: [],
+    loadBeganAt: 0,
     loadEndedAt: monotonicMs(),
     unexpectedExits: [],
     displays: [],

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Evidence } from "../../src/judge/evidence.ts";
 import { judge } from "../../src/judge/index.ts";
-import { type FaultRecord, Ledger, type Malformed, patientName } from "../../src/ledger.ts";
+import { type FaultRecord, Ledger, type Malformed, person } from "../../src/ledger.ts";
 import type { Observation } from "../../src/observe.ts";
 
 /** A run of one minute in which all was well: two patients, a fault from 10 s to 12 s, an update every 100 ms. */
@@ -67,6 +67,8 @@ function clean() {
     replies: new Map([["c1", { at: 40_010, contentType: "application/problem+json" }]]),
     heard: [],
     weights: { before: weighed, after: structuredClone(weighed) },
+    bareLosses: [] as number[],
+    loadBeganAt: 0,
     loadEndedAt: 60_000,
     unexpectedExits: [] as Evidence["unexpectedExits"][number][],
     displays: ["score-display-1"],
@@ -117,6 +119,20 @@ const doctored: readonly (readonly [string, (run: Run) => unknown])[] = [
   ],
   ["no slot is booked twice", ({ records }) => records.appointments.forEach((slot) => (slot.startsAt = 0))],
   [
+    "every patient accepted is in the registry once",
+    ({ ledger, records }) => {
+      ledger.registrations[1]!.attempts.length = 0;
+      records.patients.push({ patientId: "p3", surname: "Patient-2" });
+    },
+  ],
+  [
+    "every patient accepted is in the registry once",
+    ({ askedAgain, ledger }) => {
+      const [registration, attempt] = [ledger.registrations[1]!, ledger.registrations[1]!.attempts.pop()!];
+      askedAgain.push({ registration, attempt: { ...attempt, patientId: "p3" } });
+    },
+  ],
+  [
     "what was done in spite of a failure is found under its key",
     ({ askedAgain, ledger }) =>
       askedAgain.push({
@@ -132,6 +148,22 @@ const doctored: readonly (readonly [string, (run: Run) => unknown])[] = [
         endedAt: 22_600,
         status: 503,
         code: "connection",
+        patientId: undefined,
+      }),
+  ],
+  [
+    "load is refused for at most the outage and 10 s",
+    ({ ledger }) =>
+      ledger.lookups.push({ surname: "Patient-1", at: 22_500, endedAt: 22_600, status: 504, code: "request_timeout" }),
+  ],
+  [
+    "load is refused for at most the outage and 10 s",
+    ({ ledger }) =>
+      ledger.registrations[0]?.attempts.unshift({
+        at: 10_600,
+        endedAt: 10_700,
+        status: 422,
+        code: "idempotency_key_reused",
         patientId: undefined,
       }),
   ],
@@ -156,7 +188,14 @@ const doctored: readonly (readonly [string, (run: Run) => unknown])[] = [
     ({ ledger }) => ledger.shown.push({ display: "score-display-1", life: 1, number: 600, at: 60_100 }),
   ],
   ["from 5 s after a fault every update reaches every listener connected", ({ ledger }) => ledger.shown.splice(400, 1)],
+  ["from 5 s after a fault every update reaches every listener connected", ({ ledger }) => ledger.shown.splice(60, 1)],
   ["there is such a window after every fault", (run) => (run.loadEndedAt = 17_000)],
+  [
+    "there is such a window after every fault",
+    ({ ledger }) => ledger.readiness.push({ replica: "score-display-1", at: 11_000, isReady: false }),
+  ],
+  ["every fault strikes", ({ ledger }) => ledger.faults.forEach((fault) => (fault.isMissed = true))],
+  ["every fault strikes", ({ ledger }) => ledger.notInjected.push("database-full is not injected: no disk")],
   [
     "the system comes back from every fault",
     ({ ledger }) => ledger.faults.forEach((fault) => (fault.recoveredMs = undefined)),
@@ -171,19 +210,27 @@ const doctored: readonly (readonly [string, (run: Run) => unknown])[] = [
       unexpectedExits.push({ replica: "reporting-1", at: 1, exit: { code: 1, signal: null, ms: 5 }, lastLines: [] }),
   ],
   ["nothing is left unacknowledged or in an outbox", ({ left }) => left.push("1 in the outbox")],
+  ["nothing is left unacknowledged or in an outbox", ({ records }) => records.outbox.push({ key: "p1" })],
   [
     "memory, handles, channels and connections are back where they began",
     ({ weights }) => (weights.after.channels.scheduling = 4),
   ],
   [
     "memory, handles, channels and connections are back where they began",
+    ({ weights }) => Reflect.deleteProperty(weights.after.channels, "scheduling"),
+  ],
+  [
+    "memory, handles, channels and connections are back where they began",
     ({ weights }) => weights.after.replicas.forEach((one) => (one.heapBytes = 9e7)),
   ],
-  ["patients' names are in no log and no header", ({ ledger }) => ledger.namesPrinted.push("reporting-1")],
   [
-    "patients' names are in no log and no header",
-    ({ dead }) => (dead[0]!.headers["amqp-kit-error"] = `${patientName} is no date`),
+    "patients' names and birth dates are in no log and no header",
+    ({ ledger }) => ledger.personalDataPrinted.push("reporting-1"),
   ],
+  ...[person.given, person.birthDate, "Patient-7"].map((text): readonly [string, (run: Run) => unknown] => [
+    "patients' names and birth dates are in no log and no header",
+    ({ dead }) => (dead[0]!.headers["amqp-kit-error"] = `${text} is not in order`),
+  ]),
 ];
 
 test.for(doctored)("breaks the claim: %s", ([claim, doctor]) => {
@@ -237,3 +284,46 @@ test("a request that the network held up may be begun that much later, and not f
   run.ledger.faults[0] = { ...frozen, detail: "between patient-registry-1 and the broker" };
   expect(claimsBroken(run)).toContain(claim);
 });
+
+test("a delayed link excuses as much as it delays, however long the fault lasts", () => {
+  const run = clean();
+  const claim = "no request is begun more than 100 ms after its time limit";
+  const detail = "between patient-registry-2 and the broker";
+  run.ledger.faults[0] = { ...run.ledger.faults[0]!, name: "network-delayed", detail, from: 31_000, to: 36_000 };
+  run.observations.push(seen("patient-registry-2", 35_650, "request-begun", { messageId: "r1" }));
+  expect(claimsBroken(run)).not.toContain(claim);
+  run.observations.push(seen("patient-registry-2", 35_750, "request-begun", { messageId: "r1" }));
+  expect(claimsBroken(run)).toContain(claim);
+});
+
+test("want of a CPU excuses a request by a second at most", () => {
+  const run = clean();
+  const claim = "no request is begun more than 100 ms after its time limit";
+  run.ledger.starved.push({ from: 29_000, to: 60_000 });
+  run.observations.push(seen("patient-registry-2", 36_050, "request-begun", { messageId: "r1" }));
+  expect(claimsBroken(run)).not.toContain(claim);
+  run.observations.push(seen("patient-registry-2", 36_150, "request-begun", { messageId: "r1" }));
+  expect(claimsBroken(run)).toContain(claim);
+});
+
+test("a malformed request needs no answer when its own queue was deleted, or its asker's connection lost, and for no other reason", () => {
+  const claim = "every malformed request with a usable reply queue is answered with an error";
+  expect(brokenUnanswered(queueDeleted("add_patient"))).not.toContain(claim);
+  expect(brokenUnanswered(queueDeleted("get_patient"))).toContain(claim);
+  expect(brokenUnanswered(({ bareLosses }) => bareLosses.push(40_000))).not.toContain(claim);
+  expect(brokenUnanswered(({ bareLosses }) => bareLosses.push(39_000))).toContain(claim);
+});
+
+function brokenUnanswered(change: (run: Run) => unknown): string[] {
+  const run = clean();
+  run.replies.clear();
+  change(run);
+  return claimsBroken(run);
+}
+
+function queueDeleted(detail: string) {
+  return ({ ledger }: Run): void => {
+    const times = { from: 40_000, to: 40_500 };
+    ledger.faults.push({ ...ledger.faults[0]!, name: "request-queue-deleted", detail, ...times });
+  };
+}
