@@ -71,7 +71,7 @@ export class TopologyError extends AmqpKitError {
 
 const maxShownIssues = 5;
 
-/** Where a message breaks which rule. Never the value. */
+/** Where a message breaks which rule. Never the value: what rule is told of zod's schemas only, since the sentences of other libraries quote values. */
 export interface Issue {
   /** Field names and indexes from the root, joined by dots; empty for the message as a whole. */
   readonly path: string;

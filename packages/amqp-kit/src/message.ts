@@ -41,7 +41,11 @@ export function validate<S extends Schema>(contract: string, schema: S, value: u
     throw new InvalidMessageError(contract, [{ path: "", rule }]);
   }
   if (result.issues === undefined) return result.value;
-  throw new InvalidMessageError(contract, result.issues.slice(0, maxIssues).map(toIssue));
+  const { vendor } = schema["~standard"];
+  throw new InvalidMessageError(
+    contract,
+    result.issues.slice(0, maxIssues).map((issue) => toIssue(issue, vendor)),
+  );
 }
 
 function resultOf(schema: Schema, value: unknown): ReturnType<Schema["~standard"]["validate"]> | Error {
@@ -52,12 +56,14 @@ function resultOf(schema: Schema, value: unknown): ReturnType<Schema["~standard"
   }
 }
 
-function toIssue(issue: {
-  message: string;
-  path?: readonly (PropertyKey | { key: PropertyKey })[] | undefined;
-}): Issue {
+/** Zod's sentences quote no value; those of other libraries do, so that of theirs only the path is told. */
+function toIssue(
+  issue: { message: string; path?: readonly (PropertyKey | { key: PropertyKey })[] | undefined },
+  vendor: string,
+): Issue {
   const path = (issue.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".");
-  return { path: path.slice(0, maxIssueText), rule: issue.message.slice(0, maxIssueText).replace(/\.$/, "") };
+  const rule = vendor === "zod" ? issue.message : "does not match its schema";
+  return { path: path.slice(0, maxIssueText), rule: rule.slice(0, maxIssueText).replace(/\.$/, "") };
 }
 
 /**

@@ -119,6 +119,8 @@ export interface SubscriberOptions {
 /** A message that is retried in place: where it was, should it be handed out again after its connection was lost. */
 interface Kept extends Failures {
   messageId: string | undefined;
+  /** Of two messages without an id tells whether they are one */
+  body: Buffer;
   /** When its next attempt is due, by `performance.now()` */
   dueAt: number;
 }
@@ -290,15 +292,16 @@ export class Subscriber<C extends Notification> {
   }
 
   /** Where a message that is retried in place was when it was lost; the next process begins anew. */
-  #keptFrom({ fields, properties }: Incoming["message"]): Kept | undefined {
-    const isSame = fields.redelivered && this.#kept?.messageId !== undefined;
-    return isSame && this.#kept?.messageId === properties.messageId ? this.#kept : undefined;
+  #keptFrom({ fields, properties, content }: Incoming["message"]): Kept | undefined {
+    const kept = this.#kept;
+    const isSame = fields.redelivered && kept?.messageId === properties.messageId && kept?.body.equals(content);
+    return isSame === true ? kept : undefined;
   }
 
   #keep({ message }: Incoming, attempt: number, delayMs: number): Kept {
     const { messageId } = message.properties;
     const firstFailedAt = this.#firstFailedAt(message);
-    const kept = { messageId, attempt, firstFailedAt, dueAt: performance.now() + delayMs };
+    const kept = { messageId, body: message.content, attempt, firstFailedAt, dueAt: performance.now() + delayMs };
     if (this.#options.isRetriedInPlace) this.#kept = kept;
     return kept;
   }

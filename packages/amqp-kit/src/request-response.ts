@@ -129,7 +129,7 @@ export class Requester {
     // Registered before it is published: an answer may overtake the confirm.
     this.#pending.set(correlationId, pending);
     try {
-      const replyTo = await this.#replyQueue(deadline);
+      await this.#untilReplyQueue(deadline);
       // What is written to a blocked broker waits in its socket, unexpiring, and would be begun long after its time limit
       await deadline.race(this.#publishing.unblocked(), () => notSent(timeoutMs));
       const messageId = messageIdOf(undefined);
@@ -137,7 +137,6 @@ export class Requester {
         ...propertiesOf(operation, this.#service, messageId),
         deliveryMode: 1,
         correlationId,
-        replyTo,
         headers,
       };
       const published = this.#publisher(operation.exchange)
@@ -149,10 +148,16 @@ export class Requester {
             properties: () => {
               if (!this.#pending.has(correlationId))
                 throw new ClosedError("The request was given up before it was sent.");
+              // As it is called now: it may have become another one while this waited to be sent
+              const replyTo = this.#replies.queue;
+              if (replyTo === undefined)
+                throw new ConnectionError("Nothing was sent: the connection on which its reply would come was lost.", {
+                  retryable: true,
+                });
               pending.isSent = true;
               const expiresInMs = Math.max(1, Math.floor(deadline.remainingMs));
               emit("request-sent", { contract: operation.name, messageId, expiresInMs });
-              return { ...properties, expiration: expiresInMs };
+              return { ...properties, replyTo, expiration: expiresInMs };
             },
           },
           deadline,
@@ -194,10 +199,9 @@ export class Requester {
     await Promise.all([...this.#publishers.values()].map((publisher) => publisher.close()));
   }
 
-  async #replyQueue(deadline: Deadline): Promise<string> {
-    const queue = this.#replies.queue;
-    if (queue !== undefined) return queue;
-    return deadline.race(this.#replies.standing(), () => notSent(deadline.timeoutMs));
+  async #untilReplyQueue(deadline: Deadline): Promise<void> {
+    if (this.#replies.queue === undefined)
+      await deadline.race(this.#replies.standing(), () => notSent(deadline.timeoutMs));
   }
 
   #publisher(exchange: string): Publisher {

@@ -2,8 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Message, Options } from "amqplib";
 import type { Connection } from "./connection.ts";
 import type { Incoming } from "./consumer.ts";
-import { Deadline } from "./deadline.ts";
-import { AmqpKitError, InvalidMessageError, Reject, RetryLater } from "./errors.ts";
+import { Deadline, maxTimerMs } from "./deadline.ts";
+import { AmqpKitError, ConnectionError, InvalidMessageError, Reject, RemoteError, RetryLater } from "./errors.ts";
 import { maxHeaderBytes, sizeOf } from "./message.ts";
 import { deadQueue, delayQueue, failedExchange } from "./names.ts";
 import { Publisher } from "./publisher.ts";
@@ -17,7 +17,10 @@ import { declareSubscription, isQuorumQueue } from "./topology.ts";
  * `<queue>.dead`. Published, confirmed, then acknowledged: a crash in between makes a double, never a loss. Knows no idiom.
  */
 
-const confirmTimeoutMs = 10_000;
+/** How often it is said that a message still waits for its confirm */
+const lookEveryMs = 10_000;
+/** Looks after which a confirm is no longer believed in, those while the broker was blocked not counted */
+const mostLooks = 6;
 const pauseMs = 1_000;
 const attemptHeader = "amqp-kit-attempt";
 const firstFailedHeader = "amqp-kit-first-failed-at";
@@ -184,10 +187,7 @@ export class FailureRoute {
     let travelling = headers;
     while (!abort.signal.aborted) {
       try {
-        await this.#publisher.publish(
-          movedOn(message, routingKey, travelling),
-          new Deadline(confirmTimeoutMs, abort.signal),
-        );
+        await this.#publishPatiently(movedOn(message, routingKey, travelling), abort.signal);
         incoming.ack();
         return;
       } catch (error) {
@@ -197,14 +197,32 @@ export class FailureRoute {
           travelling = ownHeaders(headers);
           continue;
         }
-        this.#logger.error(
-          { queue: routingKey },
-          `a failed message cannot be moved yet, and stays where it is: ${told(error)}`,
-        );
+        this.#tellOfDelay(routingKey, told(error));
         await sleep(pauseMs, undefined, { signal: abort.signal }).catch(() => undefined);
         await declareSubscription(this.#connection, this.#queue, this.#delaysMs).catch(() => undefined);
       }
     }
+  }
+
+  /** Whoever gives up on a confirm and publishes again makes a double, so that an alarm, or a slow broker, is waited for. */
+  async #publishPatiently(outgoing: Outgoing, signal: AbortSignal): Promise<void> {
+    const givenUp = new AbortController();
+    let looks = 0;
+    const look = setInterval(() => {
+      if (!this.#connection.isBlocked) looks++;
+      const why = `it was not confirmed within ${(looks * lookEveryMs) / 1000} s`;
+      if (looks < mostLooks) this.#tellOfDelay(outgoing.routingKey, "the broker has not confirmed it");
+      else givenUp.abort(new ConnectionError(why, { retryable: true, outcome: "unknown" }));
+    }, lookEveryMs);
+    try {
+      await this.#publisher.publish(outgoing, new Deadline(maxTimerMs, AbortSignal.any([signal, givenUp.signal])));
+    } finally {
+      clearInterval(look);
+    }
+  }
+
+  #tellOfDelay(queue: string, why: string): void {
+    this.#logger.error({ queue }, `a failed message cannot be moved yet, and stays where it is: ${why}`);
   }
 
   #isOurs({ fields }: Message): boolean {
@@ -284,10 +302,11 @@ function propertiesThatTravel({ properties }: Message, headers: Record<string, u
   };
 }
 
-/** Our own errors' sentences hold no values; of a foreign one only name and code are told. */
+/** Our own errors' sentences hold no values; of a foreign one only name and code are told, and nothing that another responder said. */
 function describe(error: unknown): Record<string, string> {
   const isOurs = error instanceof AmqpKitError || error instanceof TooManyDeliveries;
-  const sentence = isOurs ? `${error.name}: ${error.message}` : withoutValues(error).error;
+  const isForeign = !isOurs || error instanceof RemoteError;
+  const sentence = isForeign ? withoutValues(error).error : `${error.name}: ${error.message}`;
   const code = codeIn(error);
   const path = error instanceof InvalidMessageError ? (error.issues[0]?.path ?? "") : "";
   return {

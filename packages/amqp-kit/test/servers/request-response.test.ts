@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createVirtualHost, startProxy } from "@amqp-idioms/local-servers";
+import type { VirtualHost } from "@amqp-idioms/local-servers";
 import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
 import {
   ClosedError,
   connect,
   ConnectionError,
+  defineSystem,
   NoResponderError,
   OperationError,
   RemoteError,
@@ -25,6 +27,12 @@ import {
 import { quote, system } from "../contracts.ts";
 import { bareRequester, bareResponder, bareTopology } from "../peers/bare-request-response.ts";
 import { recordEvents, recordingLogger } from "../recording.ts";
+
+/** Queues of replies that somebody consumes, by name. */
+async function replyQueues({ management, name }: VirtualHost): Promise<string[]> {
+  const names = (await management.consumers(name)).map(({ queue }) => queue.name);
+  return names.filter((queue) => queue.startsWith("amq.gen-"));
+}
 
 type Ask = (request: QuoteRequest, options?: { idempotencyKey?: string }) => Promise<Quote>;
 
@@ -236,6 +244,33 @@ describe("receiver is down: the caller gets an error or a timeout, and the aband
     expect(begun).not.toContain("late");
     expect(late.error).toBeInstanceOf(ConnectionError);
     expect(late.error).toMatchObject({ retryable: true, outcome: "not-executed" });
+  });
+
+  test("a request that waits to be sent while the reply queue becomes another one is answered on that", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const asking = defineSystem({ till: { requests: [quote] } });
+    const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
+    await warehouse.respond(quote, double);
+    const proxy = cleanup(await startProxy(vhost.url));
+    const till = cleanup(await connect(proxy.url, { system: asking, service: "till" }));
+    const [consuming] = proxy.links;
+    await expect.poll(() => replyQueues(vhost)).toHaveLength(1);
+    const [before] = await replyQueues(vhost);
+    // What publishes is connected when first needed, and here not before the frames are released
+    proxy.filter((_frame, direction, link) =>
+      link.id === (consuming?.id ?? 0) + 1 && direction === "to-client" ? "hold" : "pass",
+    );
+    const asked = till.request(quote, lamps(1));
+    await expect.poll(() => proxy.links).toHaveLength(2);
+    consuming?.cut();
+    await expect
+      .poll(() => replyQueues(vhost))
+      .toSatisfy((names: string[]) => names.length === 1 && !names.includes(before ?? ""));
+    proxy.filter(undefined);
+    proxy.links.forEach((link) => link.release());
+    expect(await asked).toEqual(double(lamps(1)));
   });
 
   test("a request that a frozen responder finds in time once it thaws is executed", async ({ vhost, cleanup }) => {

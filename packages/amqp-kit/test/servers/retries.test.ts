@@ -1,9 +1,10 @@
+import { randomUUID } from "node:crypto";
 import { amqpMethods, createVirtualHost, startProxy } from "@amqp-idioms/local-servers";
 import { test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
-import { connect, Reject, RetryLater, UsageError } from "../../src/index.ts";
+import { connect, Reject, RemoteError, RetryLater, UsageError } from "../../src/index.ts";
 import type { SubscribeOptions } from "../../src/index.ts";
-import { orderPlaced, system } from "../contracts.ts";
+import { orderPlaced, quote, system } from "../contracts.ts";
 import { billingProcess, billingQueue, numbers, order, ordersOf, setAside } from "../orders.ts";
 import { bareNotifier } from "../peers/bare-notify.ts";
 import { recordEvents, recordingLogger } from "../recording.ts";
@@ -151,6 +152,38 @@ describe("a message whose handler failed", () => {
     await expect.poll(() => arrived.size, { timeout: 60_000, interval: 100 }).toBe(all.length);
     await billing.close();
   });
+});
+
+test("an alarm of the broker holds a failed message up for longer than 10 s: it waits for its confirm, and is not doubled", async ({
+  ownBroker,
+  cleanup,
+}) => {
+  await using vhost = await createVirtualHost(ownBroker);
+  const logger = recordingLogger();
+  cleanup(await connect(vhost.url, { system, service: "till" }));
+  const billing = cleanup(await connect(vhost.url, { system, service: "billing", logger }));
+  const begun: number[] = [];
+  await billing.subscribe(
+    orderPlaced,
+    ({ pieces }, { attempt }) => {
+      begun.push(pieces * 10 + attempt);
+      if (attempt === 1) throw new Error("not yet");
+    },
+    { retryDelaysMs: [100] },
+  );
+  await ownBroker.raiseMemoryAlarm();
+  const body = JSON.stringify(order(1));
+  await vhost.management.publish(vhost.name, { exchange: "order.placed", routingKey: "", body, properties: json });
+  const told = (): string[] => logger.lines.map(({ message }) => message);
+  await expect
+    .poll(told)
+    .toContainEqual(expect.stringMatching(/^a failed message cannot be moved yet, and stays where it is: /));
+  await ownBroker.clearMemoryAlarm();
+  const second = { exchange: "order.placed", routingKey: "", body: JSON.stringify(order(2)), properties: json };
+  await vhost.management.publish(vhost.name, second);
+  // By the same way, behind whatever the first one became
+  await expect.poll(() => begun).toContain(22);
+  expect(begun.toSorted((one, other) => one - other)).toEqual([11, 12, 21, 22]);
 });
 
 describe("the number of attempts, and when the first one failed", () => {
@@ -309,6 +342,23 @@ describe("the headers of a message that is set aside", () => {
     expect(Buffer.byteLength(JSON.stringify(dead))).toBeLessThan(32 * 1024);
     expect(JSON.stringify(dead)).not.toContain("Maria");
   });
+
+  test("tell of another responder's error what it is, and not what it says", async ({ vhost, cleanup }) => {
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    await billing.subscribe(
+      orderPlaced,
+      () => {
+        throw new RemoteError(quote, { code: "other", detail: "no Maria Schmidt", retryable: false, issues: [] });
+      },
+      { retryDelaysMs: [] },
+    );
+    await till.notify(orderPlaced, order(1));
+    await expect.poll(() => setAside(vhost)).toHaveLength(1);
+    const headers = (await setAside(vhost))[0]?.properties.headers;
+    expect(headers).toMatchObject({ "amqp-kit-error": "RemoteError (AMQP_KIT_REMOTE)" });
+    expect(JSON.stringify(headers)).not.toContain("Maria");
+  });
 });
 
 describe('retried in place (retry: "in-place")', () => {
@@ -338,8 +388,8 @@ describe('retried in place (retry: "in-place")', () => {
       "3, attempt 1",
       "4, attempt 1",
     ]);
-    expect((at[1] ?? 0) - (at[0] ?? 0)).toBeGreaterThanOrEqual(99);
-    expect((at[2] ?? 0) - (at[1] ?? 0)).toBeGreaterThanOrEqual(249);
+    expect((at[1] ?? 0) - (at[0] ?? 0)).toBeGreaterThanOrEqual(98);
+    expect((at[2] ?? 0) - (at[1] ?? 0)).toBeGreaterThanOrEqual(248);
     const dead = (await setAside(vhost)).map(({ properties: { headers = {} } }) => headers);
     expect(dead).toMatchObject([
       { "amqp-kit-attempt": 3, "amqp-kit-reason": "handler_failed" },
@@ -352,35 +402,38 @@ describe('retried in place (retry: "in-place")', () => {
     expect(names.filter((name) => name.includes(".delay."))).toEqual([]);
   });
 
-  test("the connection lost while it waits: it comes again, at its time, and its attempts go on", async ({
-    vhost,
-    cleanup,
-  }) => {
-    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
-    const proxy = cleanup(await startProxy(vhost.url));
-    const billing = cleanup(await connect(proxy.url, { system, service: "billing" }));
-    const begun: { pieces: number; attempt: number; at: number }[] = [];
-    await billing.subscribe(
-      orderPlaced,
-      ({ pieces }, { attempt }) => {
-        begun.push({ pieces, attempt, at: performance.now() });
-        if (attempt === 1 && pieces === 1) throw new Error("not yet");
-      },
-      { retry: "in-place", retryDelaysMs: [4_000] },
-    );
-    await till.notify(orderPlaced, order(1));
-    await till.notify(orderPlaced, order(2));
-    await expect.poll(() => begun).toHaveLength(1);
-    proxy.cut();
-    await expect
-      .poll(() => begun, { timeout: 20_000 })
-      .toMatchObject([
-        { pieces: 1, attempt: 1 },
-        { pieces: 1, attempt: 2 },
-        { pieces: 2, attempt: 1 },
-      ]);
-    expect((begun[1]?.at ?? 0) - (begun[0]?.at ?? 0)).toBeGreaterThanOrEqual(3_999);
-  });
+  test.for([
+    ["", { messageId: randomUUID() }],
+    [", also without a message id", {}],
+  ] as const)(
+    "the connection lost while it waits: it comes again, at its time, and its attempts go on%s",
+    async ([, properties], { vhost, cleanup }) => {
+      const till = cleanup(await bareNotifier(vhost.url, "order.placed", ["billing"]));
+      const proxy = cleanup(await startProxy(vhost.url));
+      const billing = cleanup(await connect(proxy.url, { system, service: "billing" }));
+      const begun: { pieces: number; attempt: number; at: number }[] = [];
+      await billing.subscribe(
+        orderPlaced,
+        ({ pieces }, { attempt }) => {
+          begun.push({ pieces, attempt, at: performance.now() });
+          if (attempt === 1 && pieces === 1) throw new Error("not yet");
+        },
+        { retry: "in-place", retryDelaysMs: [4_000] },
+      );
+      await till.notify(JSON.stringify(order(1)), properties);
+      await till.notify(JSON.stringify(order(2)));
+      await expect.poll(() => begun).toHaveLength(1);
+      proxy.cut();
+      await expect
+        .poll(() => begun, { timeout: 20_000 })
+        .toMatchObject([
+          { pieces: 1, attempt: 1 },
+          { pieces: 1, attempt: 2 },
+          { pieces: 2, attempt: 1 },
+        ]);
+      expect((begun[1]?.at ?? 0) - (begun[0]?.at ?? 0)).toBeGreaterThanOrEqual(3_998);
+    },
+  );
 
   test("taken back by the broker for not being acknowledged: it comes again, at its time, and its attempts go on (pitfall 52)", async ({
     broker,
@@ -412,7 +465,7 @@ describe('retried in place (retry: "in-place")', () => {
         { pieces: 1, attempt: 2 },
         { pieces: 2, attempt: 1 },
       ]);
-    expect((begun[1]?.at ?? 0) - (begun[0]?.at ?? 0)).toBeGreaterThanOrEqual(4_999);
+    expect((begun[1]?.at ?? 0) - (begun[0]?.at ?? 0)).toBeGreaterThanOrEqual(4_998);
     const lost = logger.lines.filter(({ message }) => message.startsWith("consumer lost"));
     expect(lost.length).toBeGreaterThan(0);
   });

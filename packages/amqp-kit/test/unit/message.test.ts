@@ -4,7 +4,7 @@ import { anything, assert, jsonValue, property, uint8Array } from "fast-check";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { broadcast } from "../../src/contract.ts";
-import type { Decoders } from "../../src/contract.ts";
+import type { Decoders, Schema } from "../../src/contract.ts";
 import { AmqpKitError, InvalidMessageError, MessageTooLargeError, UsageError } from "../../src/errors.ts";
 import {
   decode,
@@ -138,6 +138,20 @@ describe("a message that arrives", () => {
         expect(() => read(Buffer.from(bytes))).toThrow(InvalidMessageError);
       }),
     );
+  });
+
+  test("is refused with its path alone where the sentences of the schema's library quote values", () => {
+    const quoting: Schema = {
+      "~standard": {
+        version: 1,
+        vendor: "some-library",
+        validate: (value: unknown) => ({
+          issues: [{ message: `Invalid: received ${JSON.stringify(value)}`, path: ["pieces"] }],
+        }),
+      },
+    };
+    const decodeQuoting = (): unknown => decode("order", quoting, {}, received('"Zephyrine"'));
+    expect(refused(decodeQuoting)).toBe('Message of "order" is not valid: pieces: does not match its schema.');
   });
 
   test("may have fields that only a newer sender knows, or lack those that it made optional (pitfall 122)", () => {
