@@ -142,8 +142,8 @@ async function discard({ dead, queues, values, selection }: Work): Promise<void>
 }
 
 async function policy(queues: readonly string[], { json }: Values): Promise<void> {
-  const url = process.env["AMQP_URL"];
-  const virtualHost = url === undefined ? "/" : readUrls(urls())[0]!.virtualHost;
+  const { AMQP_URL, AMQP_URL_FILE } = process.env;
+  const virtualHost = AMQP_URL || AMQP_URL_FILE ? readUrls(urls())[0]!.virtualHost : "/";
   const definitions = deadPolicy(queues, virtualHost);
   const text = [
     "For RabbitMQ 4; 3.x refuses it, and has no limit to lift. As a command:",

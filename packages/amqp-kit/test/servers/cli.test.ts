@@ -314,6 +314,23 @@ order.placed.shipping.dead: not there
     expect(missing.errors).toMatch(/AMQP_URL_FILE must name a file that can be read.*ENOENT/);
   });
 
+  test("policy is for the virtual host of that address, wherever it stands", async ({ cleanup }) => {
+    const folder = await privateFolder("address", undefined);
+    cleanup(() => folder.remove());
+    const file = join(folder.path, "amqp-url");
+    const url = "amqp://user:password@localhost/orders";
+    writeFileSync(file, `${url}\n`);
+    const expected: [Record<string, string>, string][] = [
+      [{ AMQP_URL: url }, "orders"],
+      [{ AMQP_URL_FILE: file }, "orders"],
+      [{}, "/"],
+    ];
+    for (const [variables, vhost] of expected) {
+      const { out } = await amqpKit(variables, "dead", "policy", "--json");
+      expect(json(out)).toMatchObject([{ policies: [{ vhost }] }]);
+    }
+  });
+
   test("refuses to look on RabbitMQ 4.0 to 4.2 until somebody vouches for the policy", async ({
     vhost,
     broker,
