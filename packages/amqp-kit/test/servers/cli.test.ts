@@ -241,6 +241,19 @@ order.placed.shipping.dead: not there
     expect([await billing.count(dead), await shipping.count("order.placed.shipping.dead")]).toEqual([3, 0]);
   });
 
+  test("discard ends by itself when its channel is lost while it asks", async ({ vhost, cleanup, skip }) => {
+    if (isWithoutScript()) skip(needsScript);
+    const bare = await leaveThree(vhost.url, cleanup);
+    const proxy = cleanup(await startProxy(vhost.url));
+    const terminal = onTerminal(proxy.url, "discard --all", cleanup);
+    await terminal.isAsked("for good? [y/N]");
+    proxy.cut();
+    const { code, screen } = await terminal.end();
+    expect(code).toBe(1);
+    expect(screen).toMatch(/\[y\/N\] [^\n]*\nThe channel to queue "order\.placed\.billing\.dead" was lost: [^\n]+\n$/);
+    await expect.poll(() => bare.count(dead)).toBe(3);
+  });
+
   test("Ctrl-C puts back at once what nobody reads to its end", async ({ vhost, cleanup }) => {
     const bare = cleanup(await bareDeadLetters(vhost.url, queue));
     await bare.setAside(Array.from({ length: 300 }, () => "x".repeat(4_096)).map((body) => ({ body })));
