@@ -130,9 +130,9 @@ async function discard({ dead, queues, values, selection }: Work): Promise<void>
       queue,
       selection.isWanted,
       async (letters) => saved?.write(letters.map((letter) => JSON.stringify(recordOf(queue, letter)))),
-      async (count) => {
+      async (count, signal) => {
         await saved?.sync();
-        return values.yes || (await isConfirmed(`Delete ${counted(count)} of ${queue} for good? [y/N] `));
+        return values.yes || (await isConfirmed(`Delete ${counted(count)} of ${queue} for good? [y/N] `, signal));
       },
       () => saved?.keep(),
     );
@@ -142,8 +142,8 @@ async function discard({ dead, queues, values, selection }: Work): Promise<void>
 }
 
 async function policy(queues: readonly string[], { json }: Values): Promise<void> {
-  const url = process.env["AMQP_URL"];
-  const virtualHost = url === undefined ? "/" : readUrls(urls())[0]!.virtualHost;
+  const { AMQP_URL, AMQP_URL_FILE } = process.env;
+  const virtualHost = AMQP_URL || AMQP_URL_FILE ? readUrls(urls())[0]!.virtualHost : "/";
   const definitions = deadPolicy(queues, virtualHost);
   const text = [
     "For RabbitMQ 4; 3.x refuses it, and has no limit to lift. As a command:",
@@ -207,12 +207,12 @@ function withMessages(queues: ReadonlyMap<string, number | undefined>): string[]
   return [...queues.keys()].filter((queue) => queues.get(queue));
 }
 
-async function isConfirmed(question: string): Promise<boolean> {
+async function isConfirmed(question: string, signal: AbortSignal): Promise<boolean> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   // In its raw mode a terminal sends no signal.
   terminal.once("SIGINT", () => interrupted.abort());
   try {
-    const answer = await terminal.question(question, { signal: interrupted.signal });
+    const answer = await terminal.question(question, { signal: AbortSignal.any([interrupted.signal, signal]) });
     return /^y(es)?$/i.test(answer.trim());
   } catch {
     return false;

@@ -130,7 +130,8 @@ export class DeadLetters implements AsyncDisposable {
   /**
    * Deletes messages.
    * @param save  is given each batch of them beforehand
-   * @param isSure  is asked once, when all are known, with their number: false leaves everything as it was
+   * @param isSure  is asked once, when all are known, with their number: false leaves everything as it was. Its signal ends the question
+   *   when no answer matters any more
    * @param onBegin  is called just before the first is deleted: from here on some may be gone, whatever happens
    * @returns how many were deleted
    */
@@ -138,7 +139,7 @@ export class DeadLetters implements AsyncDisposable {
     queue: string,
     isWanted: Choice,
     save: (letters: readonly DeadLetter[]) => Promise<void>,
-    isSure: (count: number) => Promise<boolean>,
+    isSure: (count: number, signal: AbortSignal) => Promise<boolean>,
     onBegin: () => void,
   ): Promise<number> {
     return this.#withHand(queue, async (hand) => {
@@ -149,7 +150,13 @@ export class DeadLetters implements AsyncDisposable {
         doomed.push(...wanted.map((letter) => ({ ...letter, message: withoutBody(letter.message) })));
       }
       if (doomed.length === 0 || this.#signal.aborted) return 0;
-      if (!(await hand.race(isSure(doomed.length)))) return 0;
+      const asking = new AbortController();
+      try {
+        if (!(await hand.race(isSure(doomed.length, asking.signal)))) return 0;
+      } finally {
+        // A question that stays open keeps the process alive.
+        asking.abort();
+      }
       onBegin();
       await hand.settle(doomed);
       return doomed.length;

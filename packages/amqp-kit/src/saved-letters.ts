@@ -14,7 +14,8 @@ export class SavedLetters implements AsyncDisposable {
   /** @throws {UsageError} it cannot be written, or is there already */
   static async create(path: string): Promise<SavedLetters> {
     try {
-      return new SavedLetters(path, await open(path, "wx", 0o600));
+      // Appends: once shortened it is written on at its end, and not behind a hole.
+      return new SavedLetters(path, await open(path, "ax", 0o600));
     } catch (error) {
       throw new UsageError(`Cannot save to a new file there: ${told(error)}`);
     }

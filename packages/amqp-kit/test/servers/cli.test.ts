@@ -8,7 +8,6 @@ import {
   type FetchedMessage,
   freePorts,
   privateFolder,
-  startProcess,
   startProxy,
   type VirtualHost,
 } from "@amqp-idioms/local-servers";
@@ -64,6 +63,31 @@ async function leaveThree(url: string, cleanup: Cleanup): Promise<Awaited<Return
   ]);
   return bare;
 }
+
+/** On a terminal, which "script" gives its command. */
+function onTerminal(url: string, args: string, cleanup: Cleanup) {
+  const command = `'${process.execPath}' '${cli}' dead ${args} --system '${systemFile}'`;
+  const options = ["--quiet", "--flush", "--return", "--command", command, "/dev/null"];
+  const env = { PATH: process.env["PATH"], AMQP_URL: url, TERM: "xterm" };
+  const script = spawn("script", options, { env, stdio: ["pipe", "pipe", "ignore"] });
+  cleanup(() => script.kill("SIGKILL"));
+  const ended = once(script, "close");
+  let screen = "";
+  script.stdout.setEncoding("utf8").on("data", (text: string) => (screen += text));
+  return {
+    isAsked: (question: string) => expect.poll(() => screen).toContain(question),
+    type: (text: string) => script.stdin.write(text),
+    /** Exit code and all that the screen has shown, once it has ended */
+    async end() {
+      await expect.poll(() => script.exitCode).not.toBeNull();
+      await ended;
+      return { code: script.exitCode, screen };
+    },
+  };
+}
+
+const isWithoutScript = (): boolean => spawnSync("script", ["--version"]).status !== 0;
+const needsScript = "needs script, of util-linux: apt-get install bsdutils";
 
 describe("amqp-kit dead", () => {
   test("list counts each queue of the system, groups by reason, service and error, and shows no values", async ({
@@ -178,23 +202,56 @@ order.placed.shipping.dead: not there
   });
 
   test("discard asks first, and requeue tells how far it is, on a terminal", async ({ vhost, cleanup, skip }) => {
-    if (spawnSync("script", ["--version"]).status !== 0) skip("needs script, of util-linux: apt-get install bsdutils");
+    if (isWithoutScript()) skip(needsScript);
     const bare = await leaveThree(vhost.url, cleanup);
-    const onTerminal = async (args: string, typed: string): Promise<string> => {
-      // "script" gives its command a terminal
-      const command = `'${process.execPath}' '${cli}' dead ${args} --system '${systemFile}'`;
-      const options = ["--quiet", "--flush", "--return", "--command", command, "/dev/null"];
-      const env = { AMQP_URL: vhost.url, TERM: "xterm" };
-      const shell = cleanup(await startProcess({ command: "script", args: options, env }));
-      shell.write(typed);
-      expect(await shell.exited).toMatchObject({ code: 0 });
-      return shell.lines.map(({ text }) => text).join("\n");
-    };
-    expect(await onTerminal("discard --all", "n\n")).toContain(`Delete 3 messages of ${dead} for good? [y/N]`);
+    const refused = onTerminal(vhost.url, "discard --all", cleanup);
+    await refused.isAsked(`Delete 3 messages of ${dead} for good? [y/N]`);
+    refused.type("n\n");
+    expect(await refused.end()).toMatchObject({ code: 0 });
     expect(await bare.count(dead)).toBe(3);
-    expect(await onTerminal("requeue --id one", "")).toContain(`\u001b[K${dead}: 1 sent back, 3 of 3 looked at`);
-    expect(await onTerminal("discard --all", "y\n")).toContain(`${dead}: 2 messages discarded`);
+    expect(await onTerminal(vhost.url, "requeue --id one", cleanup).end()).toMatchObject({
+      code: 0,
+      screen: expect.stringContaining(`\u001b[K${dead}: 1 sent back, 3 of 3 looked at`),
+    });
+    const confirmed = onTerminal(vhost.url, "discard --all", cleanup);
+    await confirmed.isAsked(`Delete 2 messages of ${dead} for good? [y/N]`);
+    confirmed.type("y\n");
+    expect(await confirmed.end()).toMatchObject({
+      code: 0,
+      screen: expect.stringContaining(`${dead}: 2 messages discarded`),
+    });
     expect(await bare.count(dead)).toBe(0);
+  });
+
+  test("discard saves what it may delete, also after a queue that it may not", async ({ vhost, cleanup, skip }) => {
+    if (isWithoutScript()) skip(needsScript);
+    const billing = await leaveThree(vhost.url, cleanup);
+    const shipping = cleanup(await bareDeadLetters(vhost.url, "order.placed.shipping"));
+    await shipping.setAside(["4"]);
+    const folder = await privateFolder("saved", undefined);
+    cleanup(() => folder.remove());
+    const file = join(folder.path, "dead.jsonl");
+    const terminal = onTerminal(vhost.url, `discard --all --save '${file}'`, cleanup);
+    await terminal.isAsked(`of ${dead} for good?`);
+    terminal.type("n\n");
+    await terminal.isAsked("of order.placed.shipping.dead for good?");
+    terminal.type("y\n");
+    expect(await terminal.end()).toMatchObject({ code: 0 });
+    expect(json(readFileSync(file, "utf8"))).toMatchObject([{ queue: "order.placed.shipping.dead", body: "4" }]);
+    expect([await billing.count(dead), await shipping.count("order.placed.shipping.dead")]).toEqual([3, 0]);
+  });
+
+  test("discard ends by itself when its channel is lost while it asks", async ({ vhost, cleanup, skip }) => {
+    if (isWithoutScript()) skip(needsScript);
+    const bare = await leaveThree(vhost.url, cleanup);
+    const proxy = cleanup(await startProxy(vhost.url));
+    const terminal = onTerminal(proxy.url, "discard --all", cleanup);
+    await terminal.isAsked("for good? [y/N]");
+    proxy.cut();
+    const { code, screen } = await terminal.end();
+    expect(code).toBe(1);
+    expect(screen).toMatch(/\[y\/N\] [^\n]*\nThe channel to queue "order\.placed\.billing\.dead" was lost: [^\n]+\n$/);
+    await expect.poll(() => bare.count(dead)).toBe(3);
   });
 
   test("Ctrl-C puts back at once what nobody reads to its end", async ({ vhost, cleanup }) => {
@@ -268,6 +325,23 @@ order.placed.shipping.dead: not there
     const missing = await amqpKit({ AMQP_URL_FILE: `${file}.not` }, "dead", "list");
     expect(missing.code).toBe(2);
     expect(missing.errors).toMatch(/AMQP_URL_FILE must name a file that can be read.*ENOENT/);
+  });
+
+  test("policy is for the virtual host of that address, wherever it stands", async ({ cleanup }) => {
+    const folder = await privateFolder("address", undefined);
+    cleanup(() => folder.remove());
+    const file = join(folder.path, "amqp-url");
+    const url = "amqp://user:password@localhost/orders";
+    writeFileSync(file, `${url}\n`);
+    const expected: [Record<string, string>, string][] = [
+      [{ AMQP_URL: url }, "orders"],
+      [{ AMQP_URL_FILE: file }, "orders"],
+      [{}, "/"],
+    ];
+    for (const [variables, vhost] of expected) {
+      const { out } = await amqpKit(variables, "dead", "policy", "--json");
+      expect(json(out)).toMatchObject([{ policies: [{ vhost }] }]);
+    }
   });
 
   test("refuses to look on RabbitMQ 4.0 to 4.2 until somebody vouches for the policy", async ({

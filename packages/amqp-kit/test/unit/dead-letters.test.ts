@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { help, readArguments } from "../../src/cli-arguments.ts";
 import { Groups, summaryOf } from "../../src/dead-letter-text.ts";
 import { workQueue } from "../../src/dead-letters.ts";
@@ -9,6 +9,7 @@ import type { DeadLetter } from "../../src/dead-letters.ts";
 import { countsLooks, deadPolicy, policyCommand, warningOf } from "../../src/dead-policy.ts";
 import { UsageError } from "../../src/errors.ts";
 import { setAsideReasons } from "../../src/retry.ts";
+import { SavedLetters } from "../../src/saved-letters.ts";
 import { Selection } from "../../src/selection.ts";
 import { findSystemFile, loadSystems } from "../../src/system-file.ts";
 import { system } from "../contracts.ts";
@@ -190,6 +191,26 @@ describe("the module of a system", () => {
     await expect(loadSystems(join(folder, file))).rejects.toThrow(UsageError);
     await expect(loadSystems(join(folder, file))).rejects.toThrow(words);
   });
+});
+
+test("the file that discard saves to holds just what was kept, also behind what was forgotten", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "amqp-kit-saved-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, "dead.jsonl");
+  {
+    await using saved = await SavedLetters.create(file);
+    await saved.write(["refused", "refused, too"]);
+    await saved.forgetTheRest();
+    await saved.write(["discarded"]);
+    saved.keep();
+    await saved.forgetTheRest();
+    await saved.write(["refused"]);
+    await saved.forgetTheRest();
+    await saved.write(["discarded, too"]);
+    saved.keep();
+    await saved.forgetTheRest();
+  }
+  expect(readFileSync(file, "utf8")).toBe("discarded\ndiscarded, too\n");
 });
 
 describe("what list prints", () => {
