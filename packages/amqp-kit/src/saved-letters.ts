@@ -52,6 +52,8 @@ export class SavedLetters implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // An error came between, and left what was not deleted.
+    await this.forgetTheRest();
     await this.#file.close();
     if (this.#keptBytes === 0) await rm(this.#path);
   }
