@@ -72,6 +72,8 @@ function countsOf({ ledger, records, dead, replies, observations, displays }: Ev
     "patients accepted": ledger.registrations.filter((registration) => acceptedAs(registration) !== undefined).length,
     POSTs: attempts.length,
     "POSTs refused": attempts.filter(({ status }) => status !== 201).length,
+    GETs: ledger.lookups.length,
+    "GETs refused": ledger.lookups.filter(({ status }) => status !== 200).length,
     "patients in the registry": records.patients.length,
     appointments: records.appointments.length,
     "entries in the reports": records.registrations.length,
