@@ -46,6 +46,10 @@ export class Incoming {
     this.#channel = channel;
   }
 
+  get isLost(): boolean {
+    return !this.#channel.isOpen;
+  }
+
   /** On a lost channel it does nothing: the broker hands the message out again. */
   ack(): void {
     this.#settle(() => this.#channel.raw.ack(this.message));
@@ -57,9 +61,13 @@ export class Incoming {
   }
 
   #settle(how: () => void): void {
-    if (this.#isSettled || !this.#channel.isOpen) return;
+    if (this.#isSettled || this.isLost) return;
     this.#isSettled = true;
-    how();
+    try {
+      how();
+    } catch {
+      // amqplib, which is closing the channel for a reason of its own: as good as lost, and `isOpen` does not say so yet
+    }
   }
 }
 
@@ -278,8 +286,9 @@ export class Consumer {
     const refresh = setTimeout(() => void lookAfter(), refreshMs);
     const reason = await channel.lost;
     clearTimeout(refresh);
+    // Otherwise who waits for it waits on
+    if (this.isStanding) this.#standing = Promise.withResolvers();
     this.isStanding = false;
-    this.#standing = Promise.withResolvers();
     for (const { abort } of this.#inHand) abort.abort(reason);
     this.#options.onLost?.(reason);
     return reason;
