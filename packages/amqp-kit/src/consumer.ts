@@ -38,30 +38,26 @@ export class Incoming {
   readonly message: ConsumeMessage;
   /** Aborts when the channel is lost, or `close` runs out of time. */
   readonly abort = new AbortController();
-  readonly #channel: Channel;
+  readonly channel: Channel;
   #isSettled = false;
 
   constructor(message: ConsumeMessage, channel: Channel) {
     this.message = message;
-    this.#channel = channel;
-  }
-
-  get isLost(): boolean {
-    return !this.#channel.isOpen;
+    this.channel = channel;
   }
 
   /** On a lost channel it does nothing: the broker hands the message out again. */
   ack(): void {
-    this.#settle(() => this.#channel.raw.ack(this.message));
+    this.#settle(() => this.channel.raw.ack(this.message));
   }
 
   /** Not now: the broker hands it out again at once. */
   giveBack(): void {
-    this.#settle(() => this.#channel.raw.nack(this.message, false, true));
+    this.#settle(() => this.channel.raw.nack(this.message, false, true));
   }
 
   #settle(how: () => void): void {
-    if (this.#isSettled || this.isLost) return;
+    if (this.#isSettled || !this.channel.isOpen) return;
     this.#isSettled = true;
     try {
       how();
@@ -75,11 +71,11 @@ export class Consumer {
   readonly #connection: Connection;
   readonly #options: ConsumerOptions;
   readonly #stopping = new AbortController();
-  readonly #inHand = new Set<Incoming>();
+  /** Each with what resolves when it is done. */
+  readonly #inHand = new Map<Incoming, Promise<void>>();
   #channel: Channel | undefined;
   #queue: string | undefined;
   #standing = Promise.withResolvers<string>();
-  #drained: PromiseWithResolvers<void> | undefined;
   /** Reasons for which nothing is taken now. */
   #holds = 0;
   /** With `isSuspect`: as many are taken as `prefetch` says, not one at a time. */
@@ -120,7 +116,7 @@ export class Consumer {
     this.#standing.reject(new ClosedError(`The consumer of ${this.#options.name} was stopped.`));
     const channel = this.#channel;
     if (channel?.isOpen === true) await Promise.race([this.#adjust().catch(() => undefined), channel.lost]);
-    await this.#untilDrained();
+    await Promise.all(this.#inHand.values());
     await channel?.close();
   }
 
@@ -140,7 +136,7 @@ export class Consumer {
 
   /** Tells every handler at work that its time is up. */
   abort(reason: Error): void {
-    for (const { abort } of this.#inHand) abort.abort(reason);
+    for (const { abort } of this.#inHand.keys()) abort.abort(reason);
   }
 
   async #run(onStanding: () => void, onFailure: (error: unknown) => void): Promise<void> {
@@ -234,47 +230,46 @@ export class Consumer {
       return;
     }
     if (isSuspect === undefined || prefetch === undefined) {
-      void this.#handle(incoming);
+      this.#take(incoming, this.#handle(incoming));
     } else if (isSuspect(message)) {
       // Taken one at a time it is alone already
-      void (this.#isWide ? this.#handleAlone(incoming, channel) : this.#handle(incoming));
+      this.#take(incoming, this.#isWide ? this.#handleAlone(incoming) : this.#handle(incoming));
     } else {
       if (!this.#isWide && prefetch > 1) {
         this.#isWide = true;
         void this.#adjust().catch(() => undefined);
       }
-      void this.#handle(incoming);
+      this.#take(incoming, this.#handle(incoming));
     }
   }
 
-  async #handleAlone(incoming: Incoming, channel: Channel): Promise<void> {
-    this.#isWide = false;
-    const goOn = await this.hold();
-    await this.#untilDrained();
-    if (this.#stopping.signal.aborted) incoming.giveBack();
-    else if (channel.isOpen) await this.#handle(incoming);
-    goOn();
+  #take(incoming: Incoming, done: Promise<void>): void {
+    const over = (): void => void this.#inHand.delete(incoming);
+    this.#inHand.set(incoming, done.then(over));
   }
 
-  /** Resolves when nothing is in hand. */
-  async #untilDrained(): Promise<void> {
-    if (this.#inHand.size === 0) return;
-    this.#drained ??= Promise.withResolvers();
-    await this.#drained.promise;
+  /** A handler that never returns is waited for as long as its channel stands: when that is lost, another one may have its message. */
+  async #handleAlone(incoming: Incoming): Promise<void> {
+    const { channel } = incoming;
+    const others = [...this.#inHand].filter(([other]) => other.channel === channel).map(([, done]) => done);
+    this.#isWide = false;
+    const goOn = await this.hold();
+    await Promise.race([Promise.all(others), channel.lost]);
+    const isStopping = this.#stopping.signal.aborted;
+    if (isStopping) incoming.giveBack();
+    const done = channel.isOpen && !isStopping ? this.#handle(incoming) : Promise.resolve();
+    await Promise.race([done, channel.lost]);
+    goOn();
+    await done;
   }
 
   async #handle(incoming: Incoming): Promise<void> {
     const { onMessage, name, logger } = this.#options;
-    this.#inHand.add(incoming);
     try {
       await onMessage(incoming);
     } catch (error) {
       logger.error({ consumer: name }, `a message was left unsettled: ${told(error)}`);
     }
-    this.#inHand.delete(incoming);
-    if (this.#inHand.size > 0) return;
-    this.#drained?.resolve();
-    this.#drained = undefined;
   }
 
   async #untilLost(channel: Channel): Promise<Error> {
@@ -289,7 +284,7 @@ export class Consumer {
     // Otherwise who waits for it waits on
     if (this.isStanding) this.#standing = Promise.withResolvers();
     this.isStanding = false;
-    for (const { abort } of this.#inHand) abort.abort(reason);
+    for (const { abort } of this.#inHand.keys()) abort.abort(reason);
     this.#options.onLost?.(reason);
     return reason;
   }
