@@ -112,6 +112,61 @@ describe("while what the handler needs is not available", () => {
     expect(paused.all).toHaveLength(1);
   });
 
+  for (const defaultQueueType of ["classic", "quorum"] as const) {
+    test(`what was in hand all the while counts afterwards: never more at once than concurrency says, on a ${defaultQueueType} queue`, async ({
+      broker,
+      cleanup,
+    }) => {
+      const vhost = cleanup(await createVirtualHost(broker, { defaultQueueType }));
+      using paused = recordEvents("paused");
+      using resumed = recordEvents("resumed");
+      const logger = recordingLogger();
+      const shelf = new Shelf();
+      const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+      const billing = cleanup(await connect(vhost.url, { system, service: "billing", logger }));
+      const failing = Promise.withResolvers<void>();
+      const before = Promise.withResolvers<void>();
+      const after = Promise.withResolvers<void>();
+      const gates = [failing, before, before, before, before];
+      const handled: number[] = [];
+      let atWork = 0;
+      let mostAtWork = 0;
+      await billing.subscribe(
+        orderPlaced,
+        async ({ pieces }) => {
+          mostAtWork = Math.max(mostAtWork, ++atWork);
+          await (gates[pieces - 1] ?? after).promise;
+          atWork--;
+          shelf.use();
+          handled.push(pieces);
+        },
+        { concurrency: 5, isAvailable: shelf.isAvailable },
+      );
+      for (const pieces of numbers(1, 5)) await till.notify(orderPlaced, order(pieces));
+      await expect.poll(() => atWork).toBe(5);
+      shelf.isThere = false;
+      failing.resolve();
+      await expect.poll(() => paused.all).toHaveLength(1);
+      shelf.isThere = true;
+      await expect.poll(() => resumed.all).toHaveLength(1);
+      await expect.poll(() => handled).toEqual([1]);
+      for (const pieces of numbers(6, 25)) await till.notify(orderPlaced, order(pieces));
+      const ready = async (): Promise<unknown> =>
+        (await vhost.management.queue(vhost.name, billingQueue))?.messages_ready;
+      await expect.poll(ready).toBeLessThan(20);
+      expect(atWork).toBe(5);
+      before.resolve();
+      await expect.poll(() => state(vhost)).toMatchObject({ messages_ready: 15, messages_unacknowledged: 5 });
+      expect(atWork).toBe(5);
+      after.resolve();
+      await expect.poll(() => handled).toHaveLength(25);
+      expect(new Set(handled)).toEqual(new Set(numbers(1, 25)));
+      expect(mostAtWork).toBe(5);
+      const lost = logger.lines.filter(({ message }) => /^(connection|consumer) lost/.test(message));
+      expect(lost).toEqual([]);
+    });
+  }
+
   test("a rejection means no; a handler that fails while it is there, or says Reject, is counted as ever", async ({
     vhost,
     cleanup,
