@@ -110,6 +110,7 @@ export function backoffMs(failures: number, awayMs = Infinity): number {
 export class Channel<Raw extends AmqplibChannel = AmqplibChannel> {
   readonly raw: Raw;
   readonly lost: Promise<Error>;
+  /** Not from when it begins to close: it takes nothing any more, and is lost once the broker has answered. */
   isOpen = true;
   #reason: Error | undefined;
 
@@ -133,13 +134,17 @@ export class Channel<Raw extends AmqplibChannel = AmqplibChannel> {
   }
 
   /**
-   * Closes it after what is written. Resolves also when it is closed already.
+   * Closes it after what is written. Resolves once it is closed, also when that was begun, or done, before.
    * @param reason  what `lost` then resolves with
    */
   async close(reason?: Error): Promise<void> {
-    if (!this.isOpen) return;
-    this.#reason ??= reason;
-    await Promise.race([this.raw.close().catch(() => undefined), this.lost]);
+    if (this.isOpen) {
+      this.isOpen = false;
+      this.#reason ??= reason;
+      await Promise.race([this.raw.close().catch(() => undefined), this.lost]);
+    } else {
+      await this.lost;
+    }
   }
 }
 

@@ -15,7 +15,7 @@ const maxRestartDelayMs = 5_000;
 export interface ConsumerOptions {
   /** For logs: what is consumed. */
   name: string;
-  /** Deliveries in hand at a time; undefined: without acknowledgement, at the broker's full speed. */
+  /** Messages in hand at a time; undefined: without acknowledgement, at the broker's full speed. */
   prefetch: number | undefined;
   /**
    * Whether a message must be handled while no other is in hand, because it may take all that are along. Then messages are taken one at
@@ -38,45 +38,58 @@ export class Incoming {
   readonly message: ConsumeMessage;
   /** Aborts when the channel is lost, or `close` runs out of time. */
   readonly abort = new AbortController();
-  readonly #channel: Channel;
+  readonly channel: Channel;
   #isSettled = false;
 
   constructor(message: ConsumeMessage, channel: Channel) {
     this.message = message;
-    this.#channel = channel;
+    this.channel = channel;
   }
 
   /** On a lost channel it does nothing: the broker hands the message out again. */
   ack(): void {
-    this.#settle(() => this.#channel.raw.ack(this.message));
+    this.#settle(() => this.channel.raw.ack(this.message));
   }
 
   /** Not now: the broker hands it out again at once. */
   giveBack(): void {
-    this.#settle(() => this.#channel.raw.nack(this.message, false, true));
+    this.#settle(() => this.channel.raw.nack(this.message, false, true));
   }
 
   #settle(how: () => void): void {
-    if (this.#isSettled || !this.#channel.isOpen) return;
+    if (this.#isSettled || !this.channel.isOpen) return;
     this.#isSettled = true;
-    how();
+    try {
+      how();
+    } catch {
+      // amqplib, which is closing the channel for a reason of its own: as good as lost, and `isOpen` does not say so yet
+    }
   }
 }
+
+/** Of what is consumed: the first message in hand, or all; and those beyond the first. */
+type Part = "first" | "wider";
 
 export class Consumer {
   readonly #connection: Connection;
   readonly #options: ConsumerOptions;
   readonly #stopping = new AbortController();
-  readonly #inHand = new Set<Incoming>();
+  /** Each with what resolves when it is done. */
+  readonly #inHand = new Map<Incoming, Promise<void>>();
+  /**
+   * Delivered, and not in hand yet: what the broker sends before it knows of a hold, and, after one, what a new consumer brings, whose
+   * prefetch is a whole one, whatever is still in hand from before.
+   */
+  readonly #waiting: Incoming[] = [];
   #channel: Channel | undefined;
   #queue: string | undefined;
   #standing = Promise.withResolvers<string>();
-  #drained: PromiseWithResolvers<void> | undefined;
   /** Reasons for which nothing is taken now. */
   #holds = 0;
   /** With `isSuspect`: as many are taken as `prefetch` says, not one at a time. */
   #isWide = false;
-  #consumed = new Set<string>();
+  /** The consumers that stand on the channel, with their tags. */
+  #consumed = new Map<Part, string>();
   #adjusting: Promise<unknown> = Promise.resolve();
   isStanding = false;
 
@@ -112,7 +125,8 @@ export class Consumer {
     this.#standing.reject(new ClosedError(`The consumer of ${this.#options.name} was stopped.`));
     const channel = this.#channel;
     if (channel?.isOpen === true) await Promise.race([this.#adjust().catch(() => undefined), channel.lost]);
-    await this.#untilDrained();
+    this.#giveBackWaiting();
+    await Promise.all(this.#inHand.values());
     await channel?.close();
   }
 
@@ -124,6 +138,7 @@ export class Consumer {
     this.#holds++;
     // On a lost channel nothing comes any more, and the next one begins with this
     await this.#adjust().catch(() => undefined);
+    this.#giveBackWaiting();
     return () => {
       this.#holds--;
       void this.#adjust().catch(() => undefined);
@@ -132,7 +147,7 @@ export class Consumer {
 
   /** Tells every handler at work that its time is up. */
   abort(reason: Error): void {
-    for (const { abort } of this.#inHand) abort.abort(reason);
+    for (const { abort } of this.#inHand.keys()) abort.abort(reason);
   }
 
   async #run(onStanding: () => void, onFailure: (error: unknown) => void): Promise<void> {
@@ -172,7 +187,7 @@ export class Consumer {
     const channel = await this.#connection.channel();
     this.#channel = channel;
     this.#queue = queue;
-    this.#consumed = new Set();
+    this.#consumed = new Map();
     this.#isWide = false;
     await this.#adjust();
     this.isStanding = channel.isOpen;
@@ -180,13 +195,17 @@ export class Consumer {
     return channel;
   }
 
-  /** What is to be consumed now: tag → prefetch. A consumer's prefetch cannot be changed, so a second one takes what is more than one. */
-  #wanted(): Map<string, number | undefined> {
+  get #isHeld(): boolean {
+    return this.#holds > 0 || this.#stopping.signal.aborted;
+  }
+
+  /** What is to be consumed now, with its prefetch. A consumer's prefetch cannot be changed, so a second one takes what is more than one. */
+  #wanted(): Map<Part, number | undefined> {
     const { prefetch, isSuspect } = this.#options;
-    if (this.#holds > 0 || this.#stopping.signal.aborted) return new Map();
-    if (prefetch === undefined || isSuspect === undefined) return new Map([[tag, prefetch]]);
-    const first = [tag, 1] as const;
-    return new Map(this.#isWide ? [first, [widerTag, prefetch - 1]] : [first]);
+    if (this.#isHeld) return new Map();
+    if (prefetch === undefined || isSuspect === undefined) return new Map([["first", prefetch]]);
+    const first = ["first", 1] as const;
+    return new Map(this.#isWide ? [first, ["wider", prefetch - 1]] : [first]);
   }
 
   /** Consumes what is wanted and cancels what is not: one change at a time, so that none overtakes another. */
@@ -201,16 +220,19 @@ export class Consumer {
     const consumed = this.#consumed;
     if (channel?.isOpen !== true) return;
     const wanted = this.#wanted();
-    for (const consumerTag of [...consumed].filter((one) => !wanted.has(one))) {
-      consumed.delete(consumerTag);
+    for (const [part, consumerTag] of [...consumed].filter(([one]) => !wanted.has(one))) {
+      consumed.delete(part);
       await channel.raw.cancel(consumerTag);
     }
-    for (const [consumerTag, prefetch] of wanted) {
-      if (consumed.has(consumerTag)) continue;
-      consumed.add(consumerTag);
+    for (const [part, prefetch] of wanted) {
+      if (consumed.has(part)) continue;
       if (prefetch !== undefined) await channel.raw.prefetch(prefetch);
-      const options = { consumerTag, noAck: prefetch === undefined };
-      await channel.raw.consume(this.#queue ?? "", (message) => this.#onMessage(message, channel), options);
+      const onMessage = (message: ConsumeMessage | null): void => this.#onMessage(message, channel);
+      // The broker makes up a tag. Under one that was used before, late acknowledgements would count as room for more
+      const { consumerTag } = await channel.raw.consume(this.#queue ?? "", onMessage, {
+        noAck: prefetch === undefined,
+      });
+      consumed.set(part, consumerTag);
     }
   }
 
@@ -219,54 +241,72 @@ export class Consumer {
       void channel.close(new Error(cancelled));
       return;
     }
-    const { prefetch, isSuspect } = this.#options;
-    const incoming = new Incoming(message, channel);
-    if (this.#stopping.signal.aborted || this.#holds > 0) {
-      if (prefetch !== undefined) incoming.giveBack();
-      return;
-    }
-    if (isSuspect === undefined || prefetch === undefined) {
-      void this.#handle(incoming);
-    } else if (isSuspect(message)) {
-      // Taken one at a time it is alone already
-      void (this.#isWide ? this.#handleAlone(incoming, channel) : this.#handle(incoming));
-    } else {
-      if (!this.#isWide && prefetch > 1) {
-        this.#isWide = true;
-        void this.#adjust().catch(() => undefined);
-      }
-      void this.#handle(incoming);
+    // Delivered without acknowledgement, it cannot be given back
+    if (this.#isHeld && this.#options.prefetch === undefined) return;
+    this.#waiting.push(new Incoming(message, channel));
+    this.#takeWaiting();
+  }
+
+  /** In the order in which they came. */
+  #takeWaiting(): void {
+    while (!this.#isHeld && !this.#isFull) {
+      const incoming = this.#waiting.shift();
+      if (incoming === undefined) return;
+      if (incoming.channel.isOpen) this.#take(incoming);
     }
   }
 
-  async #handleAlone(incoming: Incoming, channel: Channel): Promise<void> {
+  /** What is in hand on a lost channel leaves room: another one may have its message. */
+  get #isFull(): boolean {
+    const { prefetch = Infinity } = this.#options;
+    return this.#inHand.size >= prefetch && this.#inHandOn(this.#channel).length >= prefetch;
+  }
+
+  #take(incoming: Incoming): void {
+    const { isSuspect, prefetch = 1 } = this.#options;
+    const isSuspected = isSuspect?.(incoming.message) === true;
+    // Taken one at a time it is alone already
+    const done = isSuspected && this.#isWide ? this.#handleAlone(incoming) : this.#handle(incoming);
+    const over = (): void => {
+      this.#inHand.delete(incoming);
+      this.#takeWaiting();
+    };
+    this.#inHand.set(incoming, done.then(over));
+    if (isSuspect === undefined || isSuspected || this.#isWide || prefetch === 1) return;
+    this.#isWide = true;
+    void this.#adjust().catch(() => undefined);
+  }
+
+  #inHandOn(channel: Channel | undefined): Promise<void>[] {
+    return [...this.#inHand].filter(([incoming]) => incoming.channel === channel).map(([, done]) => done);
+  }
+
+  #giveBackWaiting(): void {
+    for (const incoming of this.#waiting.splice(0)) incoming.giveBack();
+  }
+
+  /** A handler that never returns is waited for as long as its channel stands: when that is lost, another one may have its message. */
+  async #handleAlone(incoming: Incoming): Promise<void> {
+    const { channel } = incoming;
+    const others = this.#inHandOn(channel);
     this.#isWide = false;
     const goOn = await this.hold();
-    await this.#untilDrained();
-    if (this.#stopping.signal.aborted) incoming.giveBack();
-    else if (channel.isOpen) await this.#handle(incoming);
+    await Promise.race([Promise.all(others), channel.lost]);
+    const isStopping = this.#stopping.signal.aborted;
+    if (isStopping) incoming.giveBack();
+    const done = channel.isOpen && !isStopping ? this.#handle(incoming) : Promise.resolve();
+    await Promise.race([done, channel.lost]);
     goOn();
-  }
-
-  /** Resolves when nothing is in hand. */
-  async #untilDrained(): Promise<void> {
-    if (this.#inHand.size === 0) return;
-    this.#drained ??= Promise.withResolvers();
-    await this.#drained.promise;
+    await done;
   }
 
   async #handle(incoming: Incoming): Promise<void> {
     const { onMessage, name, logger } = this.#options;
-    this.#inHand.add(incoming);
     try {
       await onMessage(incoming);
     } catch (error) {
       logger.error({ consumer: name }, `a message was left unsettled: ${told(error)}`);
     }
-    this.#inHand.delete(incoming);
-    if (this.#inHand.size > 0) return;
-    this.#drained?.resolve();
-    this.#drained = undefined;
   }
 
   async #untilLost(channel: Channel): Promise<Error> {
@@ -278,9 +318,10 @@ export class Consumer {
     const refresh = setTimeout(() => void lookAfter(), refreshMs);
     const reason = await channel.lost;
     clearTimeout(refresh);
+    // Otherwise who waits for it waits on
+    if (this.isStanding) this.#standing = Promise.withResolvers();
     this.isStanding = false;
-    this.#standing = Promise.withResolvers();
-    for (const { abort } of this.#inHand) abort.abort(reason);
+    for (const { abort } of this.#inHand.keys()) abort.abort(reason);
     this.#options.onLost?.(reason);
     return reason;
   }
@@ -299,7 +340,3 @@ export class Consumer {
 /** From RabbitMQ 4.3 on the consumer timeout of a quorum queue comes as a cancel, too (rabbitmq.com/docs/consumers). */
 const cancelled =
   "the broker cancelled it: its queue was deleted, its node went away, or a message was not acknowledged within the consumer timeout";
-
-/** Each consumer has a channel of its own, and tags need to differ within a channel only. */
-const tag = "amqp-kit";
-const widerTag = "amqp-kit-wider";

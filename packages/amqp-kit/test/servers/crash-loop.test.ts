@@ -1,5 +1,5 @@
 import { amqpMethods, createVirtualHost, startProxy } from "@amqp-idioms/local-servers";
-import type { VirtualHost } from "@amqp-idioms/local-servers";
+import type { Proxy, VirtualHost } from "@amqp-idioms/local-servers";
 import { test as onSharedBroker } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
 import { connect } from "../../src/index.ts";
@@ -61,17 +61,9 @@ describe("on a quorum queue, which counts how often a message came back", () => 
   }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     await till.notify(orderPlaced, order(1));
-    // Two processes that end with it in hand, and a third that has it for now
-    await (await holdNext(vhost.url, billingQueue)).close();
-    await (await holdNext(vhost.url, billingQueue)).close();
-    const holder = await holdNext(vhost.url, billingQueue);
+    const holder = await makeSuspect(vhost);
     const proxy = cleanup(await startProxy(vhost.url));
-    const bothCancelled = Promise.withResolvers<void>();
-    let cancelled = 0;
-    proxy.filter(({ method }) => {
-      if (method === amqpMethods.basicCancelOk && ++cancelled === 2) bothCancelled.resolve();
-      return "pass";
-    });
+    const bothCancelled = untilBothCancelled(proxy);
     const billing = cleanup(await connect(proxy.url, { system, service: "billing" }));
     const gate = Promise.withResolvers<void>();
     const log: string[] = [];
@@ -88,13 +80,54 @@ describe("on a quorum queue, which counts how often a message came back", () => 
     await till.notify(orderPlaced, order(3));
     await expect.poll(() => log).toEqual(["begin 2", "begin 3"]);
     await holder.close();
-    await bothCancelled.promise;
+    await bothCancelled;
     await till.notify(orderPlaced, order(4));
     expect(log).toEqual(["begin 2", "begin 3"]);
     gate.resolve();
     await expect.poll(() => log.slice(2, 4).toSorted()).toEqual(["end 2", "end 3"]);
     await expect.poll(() => log.slice(4)).toEqual(["begin 1", "end 1", "begin 4", "end 4"]);
   });
+
+  for (const [hung, which] of [
+    [1, "of such a message"],
+    [2, "that such a message waits for"],
+  ]) {
+    test(`the handler ${which} never returns: the others wait no longer than its channel stands`, async ({
+      quorumHost: vhost,
+      cleanup,
+    }) => {
+      const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+      await till.notify(orderPlaced, order(1));
+      const holder = await makeSuspect(vhost);
+      const proxy = cleanup(await startProxy(vhost.url));
+      const bothCancelled = untilBothCancelled(proxy);
+      const billing = cleanup(await connect(proxy.url, { system, service: "billing", closeTimeoutMs: 500 }));
+      const gate = Promise.withResolvers<void>();
+      const never = Promise.withResolvers<void>();
+      const begun: number[] = [];
+      const handled: number[] = [];
+      await billing.subscribe(
+        orderPlaced,
+        async ({ pieces }) => {
+          begun.push(pieces);
+          await gate.promise;
+          if (pieces === hung && begun.filter((one) => one === hung).length === 1) await never.promise;
+          handled.push(pieces);
+        },
+        { concurrency: 5 },
+      );
+      await till.notify(orderPlaced, order(2));
+      await expect.poll(() => begun).toEqual([2]);
+      await holder.close();
+      await bothCancelled;
+      gate.resolve();
+      await expect.poll(() => begun).toContain(hung);
+      proxy.cut();
+      await expect.poll(() => handled).toEqual(expect.arrayContaining([1, 2]));
+      await till.notify(orderPlaced, order(3));
+      await expect.poll(() => handled).toContain(3);
+    });
+  }
 
   test("a failing handler never runs into that limit: 500 failures of one message (pitfalls 84, 85)", async ({
     quorumHost: vhost,
@@ -159,6 +192,24 @@ test("concurrency goes from one at a time to all that it allows, and no further"
   gate.resolve();
   await expect.poll(() => atWork).toBe(20);
 });
+
+/** Two processes end with the queue's next message in hand. @returns a third one, which has it for now */
+async function makeSuspect({ url }: VirtualHost): Promise<{ close(): Promise<void> }> {
+  await (await holdNext(url, billingQueue)).close();
+  await (await holdNext(url, billingQueue)).close();
+  return holdNext(url, billingQueue);
+}
+
+/** Resolves when a subscriber takes nothing any more, of one at a time and of more. */
+function untilBothCancelled(proxy: Proxy): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let cancelled = 0;
+  proxy.filter(({ method }) => {
+    if (method === amqpMethods.basicCancelOk && ++cancelled === 2) resolve();
+    return "pass";
+  });
+  return promise;
+}
 
 /** A message whose sender claims that it came back 99 times, and that did come back once. */
 async function receiveForged(

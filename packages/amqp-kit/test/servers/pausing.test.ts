@@ -1,8 +1,9 @@
 import { createVirtualHost, startProxy } from "@amqp-idioms/local-servers";
 import type { VirtualHost } from "@amqp-idioms/local-servers";
-import { test } from "@amqp-idioms/local-servers/vitest";
+import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
 import { connect, Reject } from "../../src/index.ts";
+import type { Logger } from "../../src/index.ts";
 import { orderPlaced, system } from "../contracts.ts";
 import { billingQueue, numbers, order, setAside } from "../orders.ts";
 import { recordEvents, recordingLogger } from "../recording.ts";
@@ -19,6 +20,25 @@ class Shelf {
 
   use(): void {
     if (!this.isThere) throw new Error("no shelf");
+  }
+}
+
+/** Handlers that work on an order until they are to finish. */
+class Work {
+  readonly handled: number[] = [];
+  now = 0;
+  most = 0;
+  readonly #finished = new Map(numbers(1, 25).map((pieces) => [pieces, Promise.withResolvers<void>()]));
+
+  async on(pieces: number): Promise<void> {
+    this.now++;
+    this.most = Math.max(this.most, this.now);
+    await this.#finished.get(pieces)?.promise;
+    this.now--;
+  }
+
+  finish(...all: number[]): void {
+    for (const pieces of all) this.#finished.get(pieces)?.resolve();
   }
 }
 
@@ -110,6 +130,42 @@ describe("while what the handler needs is not available", () => {
     await expect.poll(() => effects).toEqual(new Set([1, 2, 3, 4, 5]));
     expect(attempts.filter(([, attempt]) => attempt !== 1)).toEqual([]);
     expect(paused.all).toHaveLength(1);
+  });
+
+  for (const defaultQueueType of ["classic", "quorum"] as const) {
+    test(
+      `what was in hand all the while counts afterwards: never more at once than concurrency says, on a ${defaultQueueType} queue`,
+      { timeout: 60_000 },
+      async ({ broker, cleanup }) => {
+        const vhost = cleanup(await createVirtualHost(broker, { defaultQueueType }));
+        const logger = recordingLogger();
+        const { work, pause, goOn } = await goOnWithFourInHand(vhost, cleanup, logger);
+        expect(work.now).toBe(5);
+        await pause(6);
+        // Those behind the five, too, went back
+        await expect.poll(() => state(vhost)).toMatchObject({ messages_ready: 20, messages_unacknowledged: 4 });
+        await goOn();
+        work.finish(2, 3, 4, 5);
+        await expect.poll(() => state(vhost)).toMatchObject({ messages_unacknowledged: 5 });
+        await expect.poll(() => work.now).toBe(5);
+        work.finish(...numbers(7, 25));
+        await expect.poll(() => work.handled).toHaveLength(25);
+        expect(new Set(work.handled)).toEqual(new Set(numbers(1, 25)));
+        expect(work.most).toBe(5);
+        const said = logger.lines.map(({ message }) => message);
+        expect(said.filter((line) => /^(connection|consumer) lost/.test(line))).toEqual([]);
+      },
+    );
+  }
+
+  test("stopped then, it gives back at once what it has not begun", { timeout: 60_000 }, async ({ vhost, cleanup }) => {
+    const { work, subscribing } = await goOnWithFourInHand(vhost, cleanup, recordingLogger());
+    const stopped = subscribing.stop();
+    await expect.poll(() => state(vhost)).toMatchObject({ messages_ready: 19, messages_unacknowledged: 5 });
+    work.finish(...numbers(2, 25));
+    await stopped;
+    expect(work.handled.toSorted((a, b) => a - b)).toEqual(numbers(1, 6));
+    await expect.poll(() => state(vhost)).toMatchObject({ messages_ready: 19, messages_unacknowledged: 0 });
   });
 
   test("a rejection means no; a handler that fails while it is there, or says Reject, is counted as ever", async ({
@@ -245,3 +301,38 @@ describe("while what the handler needs is not available", () => {
     expect(paused.all).toHaveLength(22);
   });
 });
+
+/** Of five in hand one has failed, which began a pause, and is handled now that it is over. The other four go on, and 20 have come. */
+async function goOnWithFourInHand(vhost: VirtualHost, cleanup: Cleanup, logger: Logger) {
+  const shelf = new Shelf();
+  const work = new Work();
+  const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+  const billing = cleanup(await connect(vhost.url, { system, service: "billing", logger }));
+  const subscribing = await billing.subscribe(
+    orderPlaced,
+    async ({ pieces }) => {
+      await work.on(pieces);
+      shelf.use();
+      work.handled.push(pieces);
+    },
+    { concurrency: 5, isAvailable: shelf.isAvailable },
+  );
+  const pause = async (failing: number): Promise<void> => {
+    shelf.isThere = false;
+    work.finish(failing);
+    await expect.poll(() => billing.isReady).toBe(false);
+  };
+  const goOn = async (): Promise<void> => {
+    shelf.isThere = true;
+    await expect.poll(() => billing.isReady).toBe(true);
+  };
+  for (const pieces of numbers(1, 5)) await till.notify(orderPlaced, order(pieces));
+  await expect.poll(() => work.now).toBe(5);
+  await pause(1);
+  await goOn();
+  await expect.poll(() => work.handled).toEqual([1]);
+  for (const pieces of numbers(6, 25)) await till.notify(orderPlaced, order(pieces));
+  const ready = async (): Promise<unknown> => (await vhost.management.queue(vhost.name, billingQueue))?.messages_ready;
+  await expect.poll(ready).toBeLessThan(20);
+  return { work, subscribing, pause, goOn };
+}
