@@ -133,32 +133,31 @@ describe("while what the handler needs is not available", () => {
   });
 
   for (const defaultQueueType of ["classic", "quorum"] as const) {
-    test(
-      `what was in hand all the while counts afterwards: never more at once than concurrency says, on a ${defaultQueueType} queue`,
-      { timeout: 60_000 },
-      async ({ broker, cleanup }) => {
-        const vhost = cleanup(await createVirtualHost(broker, { defaultQueueType }));
-        const logger = recordingLogger();
-        const { work, pause, goOn } = await goOnWithFourInHand(vhost, cleanup, logger);
-        expect(work.now).toBe(5);
-        await pause(6);
-        // Those behind the five, too, went back
-        await expect.poll(() => state(vhost)).toMatchObject({ messages_ready: 20, messages_unacknowledged: 4 });
-        await goOn();
-        work.finish(2, 3, 4, 5);
-        await expect.poll(() => state(vhost)).toMatchObject({ messages_unacknowledged: 5 });
-        await expect.poll(() => work.now).toBe(5);
-        work.finish(...numbers(7, 25));
-        await expect.poll(() => work.handled).toHaveLength(25);
-        expect(new Set(work.handled)).toEqual(new Set(numbers(1, 25)));
-        expect(work.most).toBe(5);
-        const said = logger.lines.map(({ message }) => message);
-        expect(said.filter((line) => /^(connection|consumer) lost/.test(line))).toEqual([]);
-      },
-    );
+    test(`what was in hand all the while counts afterwards: never more at once than concurrency says, on a ${defaultQueueType} queue`, async ({
+      broker,
+      cleanup,
+    }) => {
+      const vhost = cleanup(await createVirtualHost(broker, { defaultQueueType }));
+      const logger = recordingLogger();
+      const { work, pause, goOn } = await goOnWithFourInHand(vhost, cleanup, logger);
+      expect(work.now).toBe(5);
+      await pause(6);
+      // Those behind the five, too, went back
+      await expect.poll(() => state(vhost)).toMatchObject({ messages_ready: 20, messages_unacknowledged: 4 });
+      await goOn();
+      work.finish(2, 3, 4, 5);
+      await expect.poll(() => state(vhost)).toMatchObject({ messages_unacknowledged: 5 });
+      await expect.poll(() => work.now).toBe(5);
+      work.finish(...numbers(7, 25));
+      await expect.poll(() => work.handled).toHaveLength(25);
+      expect(new Set(work.handled)).toEqual(new Set(numbers(1, 25)));
+      expect(work.most).toBe(5);
+      const said = logger.lines.map(({ message }) => message);
+      expect(said.filter((line) => /^(connection|consumer) lost/.test(line))).toEqual([]);
+    });
   }
 
-  test("stopped then, it gives back at once what it has not begun", { timeout: 60_000 }, async ({ vhost, cleanup }) => {
+  test("stopped then, it gives back at once what it has not begun", async ({ vhost, cleanup }) => {
     const { work, subscribing } = await goOnWithFourInHand(vhost, cleanup, recordingLogger());
     const stopped = subscribing.stop();
     await expect.poll(() => state(vhost)).toMatchObject({ messages_ready: 19, messages_unacknowledged: 5 });
