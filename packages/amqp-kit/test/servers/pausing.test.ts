@@ -133,7 +133,7 @@ describe("while what the handler needs is not available", () => {
   });
 
   for (const defaultQueueType of ["classic", "quorum"] as const) {
-    test(`what was in hand all the while counts afterwards: never more at once than concurrency says, on a ${defaultQueueType} queue`, async ({
+    test(`what was in hand all the while counts afterwards: never more at once than concurrency says, on a ${defaultQueueType} queue (pitfall 53a)`, async ({
       broker,
       cleanup,
     }) => {
