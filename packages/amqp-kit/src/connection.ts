@@ -4,6 +4,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { SecureContext } from "node:tls";
 import amqplib from "amqplib";
 import type { Channel as AmqplibChannel, ChannelModel, ConfirmChannel } from "amqplib";
+import { Gate } from "./deadline.ts";
+import type { Deadline } from "./deadline.ts";
 import { ClosedError, ConnectionError } from "./errors.ts";
 import { emit, told } from "./telemetry.ts";
 import type { Logger } from "./telemetry.ts";
@@ -167,7 +169,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   #lastError: Error | undefined;
   #isClosing = false;
   isBlocked = false;
-  #unblocked = Promise.withResolvers<void>();
+  readonly #unblocked = new Gate();
 
   constructor(purpose: "publishing" | "consuming", endpoints: readonly Endpoint[], service: string, logger: Logger) {
     super();
@@ -206,9 +208,12 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     await this.#open.promise;
   }
 
-  /** Resolves when the broker takes messages, as far as it has said: at once unless it is blocked, and also when the connection is lost. */
-  async unblocked(): Promise<void> {
-    if (this.isBlocked) await this.#unblocked.promise;
+  /**
+   * Resolves when the broker takes messages, as far as it has said: at once unless it is blocked, and also when the connection is lost.
+   * @throws `expired()` at the limit
+   */
+  async unblocked(deadline: Deadline, expired: () => Error): Promise<void> {
+    if (this.isBlocked) await this.#unblocked.pass(deadline, expired);
   }
 
   /** @throws {ConnectionError} {ClosedError} */
@@ -299,7 +304,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
       this.#open.reject(new ClosedError("The connection was closed."));
     }
     this.#pause.abort();
-    this.#unblocked.resolve();
+    this.#unblocked.open();
     this.#hangUp.abort();
   }
 
@@ -424,7 +429,6 @@ export class Connection extends EventEmitter<ConnectionEvents> {
 
   #onOpen(model: ChannelModel, endpoint: Endpoint): void {
     model.on("blocked", (reason) => {
-      if (!this.isBlocked) this.#unblocked = Promise.withResolvers();
       this.isBlocked = true;
       emit("connection", { purpose: this.#purpose, state: "blocked" });
       this.#logger.warn(
@@ -435,7 +439,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     });
     model.on("unblocked", () => {
       this.isBlocked = false;
-      this.#unblocked.resolve();
+      this.#unblocked.open();
       emit("connection", { purpose: this.#purpose, state: "unblocked" });
       this.#logger.info({ connection: this.#purpose }, "the broker takes messages again");
       this.emit("unblocked");
@@ -453,7 +457,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     if (this.#model !== model) return;
     this.#model = undefined;
     this.isBlocked = false;
-    this.#unblocked.resolve();
+    this.#unblocked.open();
     this.#renew();
     emit("connection", { purpose: this.#purpose, state: "lost" });
     this.#logger.warn({ connection: this.#purpose }, `connection lost: ${told(this.#lastError)}`);

@@ -2,6 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ConsumeMessage } from "amqplib";
 import { backoffMs } from "./connection.ts";
 import type { Channel, Connection } from "./connection.ts";
+import { Gate } from "./deadline.ts";
+import type { Deadline } from "./deadline.ts";
 import { ClosedError, TopologyError } from "./errors.ts";
 import { told } from "./telemetry.ts";
 import type { Logger } from "./telemetry.ts";
@@ -83,7 +85,7 @@ export class Consumer {
   readonly #waiting: Incoming[] = [];
   #channel: Channel | undefined;
   #queue: string | undefined;
-  #standing = Promise.withResolvers<string>();
+  readonly #standing = new Gate();
   /** Reasons for which nothing is taken now. */
   #holds = 0;
   /** With `isSuspect`: as many are taken as `prefetch` says, not one at a time. */
@@ -113,16 +115,20 @@ export class Consumer {
     return this.isStanding ? this.#queue : undefined;
   }
 
-  /** Resolves with the queue once it is consumed. @throws {ClosedError} it was stopped meanwhile */
-  async standing(): Promise<string> {
-    return this.#standing.promise;
+  /** Resolves once the queue is consumed. @throws {ClosedError} it was stopped; `expired()` at the limit */
+  async standing(deadline: Deadline, expired: () => Error): Promise<void> {
+    if (this.#stopping.signal.aborted) throw this.#stopped();
+    if (!this.isStanding) await this.#standing.pass(deadline, expired);
+  }
+
+  #stopped(): ClosedError {
+    return new ClosedError(`The consumer of ${this.#options.name} was stopped.`);
   }
 
   /** Takes no more, and waits for what is in hand. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    this.#standing.promise.catch(() => undefined);
-    this.#standing.reject(new ClosedError(`The consumer of ${this.#options.name} was stopped.`));
+    this.#standing.fail(this.#stopped());
     const channel = this.#channel;
     if (channel?.isOpen === true) await Promise.race([this.#adjust().catch(() => undefined), channel.lost]);
     this.#giveBackWaiting();
@@ -191,7 +197,7 @@ export class Consumer {
     this.#isWide = false;
     await this.#adjust();
     this.isStanding = channel.isOpen;
-    if (this.isStanding) this.#standing.resolve(queue);
+    if (this.isStanding) this.#standing.open();
     return channel;
   }
 
@@ -318,8 +324,6 @@ export class Consumer {
     const refresh = setTimeout(() => void lookAfter(), refreshMs);
     const reason = await channel.lost;
     clearTimeout(refresh);
-    // Otherwise who waits for it waits on
-    if (this.isStanding) this.#standing = Promise.withResolvers();
     this.isStanding = false;
     for (const { abort } of this.#inHand.keys()) abort.abort(reason);
     this.#options.onLost?.(reason);

@@ -60,3 +60,31 @@ export class Deadline {
     });
   }
 }
+
+/**
+ * What many wait for, each within a time limit of its own. One promise for all would not do: it keeps whatever waits for it, also what gave up
+ * long ago, until it settles; in an outage that is all that was tried meanwhile.
+ */
+export class Gate<T = void> {
+  readonly #waiting = new Set<PromiseWithResolvers<T>>();
+
+  /** Waits until it opens. @throws what it fails with; what `deadline.race` throws */
+  async pass(deadline: Deadline, expired: () => Error): Promise<T> {
+    const waiter = Promise.withResolvers<T>();
+    this.#waiting.add(waiter);
+    try {
+      return await deadline.race(waiter.promise, expired);
+    } finally {
+      this.#waiting.delete(waiter);
+    }
+  }
+
+  /** For those who wait now. */
+  open(value: T): void {
+    for (const { resolve } of this.#waiting) resolve(value);
+  }
+
+  fail(error: unknown): void {
+    for (const { reject } of this.#waiting) reject(error);
+  }
+}

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ConfirmChannel, Message, Options } from "amqplib";
 import type { Channel, Connection } from "./connection.ts";
 import { codeOf } from "./connection.ts";
+import { Gate } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClosedError, ConnectionError, PublishError, TopologyError } from "./errors.ts";
 import { told } from "./telemetry.ts";
@@ -32,7 +33,8 @@ export class Publisher {
   readonly #exchange: string;
   readonly #prepare: () => Promise<void>;
   #channel: Channel<ConfirmChannel> | undefined;
-  #opening: Promise<Channel<ConfirmChannel>> | undefined;
+  readonly #opening = new Gate<Channel<ConfirmChannel>>();
+  #isOpening = false;
   #isClosed = false;
   readonly #publishing = new Set<Outgoing>();
   readonly #unconfirmed = new Set<Unconfirmed>();
@@ -165,7 +167,9 @@ export class Publisher {
   async #opened(deadline: Deadline): Promise<Channel<ConfirmChannel>> {
     for (;;) {
       try {
-        return await deadline.race(this.#open(), () => this.#notConnected(deadline));
+        const opened = this.#opening.pass(deadline, () => this.#notConnected(deadline));
+        void this.#open();
+        return await opened;
       } catch (error) {
         if (error instanceof TopologyError || error instanceof ClosedError || deadline.isOver) throw error;
         await deadline.race(sleep(openPauseMs), () => this.#notConnected(deadline));
@@ -173,9 +177,18 @@ export class Publisher {
     }
   }
 
-  #open(): Promise<Channel<ConfirmChannel>> {
-    this.#opening ??= this.#openChannel().finally(() => (this.#opening = undefined));
-    return this.#opening;
+  /** Once, for all that wait for it. */
+  async #open(): Promise<void> {
+    if (this.#isOpening) return;
+    this.#isOpening = true;
+    try {
+      const channel = await this.#openChannel();
+      this.#isOpening = false;
+      this.#opening.open(channel);
+    } catch (error) {
+      this.#isOpening = false;
+      this.#opening.fail(error);
+    }
   }
 
   async #openChannel(): Promise<Channel<ConfirmChannel>> {

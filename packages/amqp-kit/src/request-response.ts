@@ -129,9 +129,9 @@ export class Requester {
     // Registered before it is published: an answer may overtake the confirm.
     this.#pending.set(correlationId, pending);
     try {
-      await this.#untilReplyQueue(deadline);
+      await this.#replies.standing(deadline, () => notSent(timeoutMs));
       // What is written to a blocked broker waits in its socket, unexpiring, and would be begun long after its time limit
-      await deadline.race(this.#publishing.unblocked(), () => notSent(timeoutMs));
+      await this.#publishing.unblocked(deadline, () => notSent(timeoutMs));
       const messageId = messageIdOf(undefined);
       const properties = {
         ...propertiesOf(operation, this.#service, messageId),
@@ -197,11 +197,6 @@ export class Requester {
     this.#failAll(() => new ClosedError("The connection was closed before the answer came.", "unknown"));
     await this.#replies.stop();
     await Promise.all([...this.#publishers.values()].map((publisher) => publisher.close()));
-  }
-
-  async #untilReplyQueue(deadline: Deadline): Promise<void> {
-    if (this.#replies.queue === undefined)
-      await deadline.race(this.#replies.standing(), () => notSent(deadline.timeoutMs));
   }
 
   #publisher(exchange: string): Publisher {
