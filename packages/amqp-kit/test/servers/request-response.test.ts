@@ -262,7 +262,7 @@ describe("receiver is down: the caller gets an error or a timeout, and the aband
     proxy.filter((_frame, direction, link) =>
       link.id === (consuming?.id ?? 0) + 1 && direction === "to-client" ? "hold" : "pass",
     );
-    const asked = till.request(quote, lamps(1));
+    const asked = till.request(quote, lamps(1), { timeoutMs: 30_000 });
     await expect.poll(() => proxy.links).toHaveLength(2);
     consuming?.cut();
     await expect
