@@ -42,7 +42,7 @@ export type Finding = Omit<Violation, "claim">;
 export interface Window {
   readonly from: number;
   readonly to: number;
-  /** The fault before it */
+  /** What was before it: a fault, by its name, or the beginning */
   readonly after: string;
 }
 

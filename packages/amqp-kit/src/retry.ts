@@ -210,9 +210,12 @@ export class FailureRoute {
     let looks = 0;
     const look = setInterval(() => {
       if (!this.#connection.isBlocked) looks++;
-      const why = `it was not confirmed within ${(looks * lookEveryMs) / 1000} s`;
-      if (looks < mostLooks) this.#tellOfDelay(outgoing.routingKey, "the broker has not confirmed it");
-      else givenUp.abort(new ConnectionError(why, { retryable: true, outcome: "unknown" }));
+      if (looks < mostLooks) {
+        this.#tellOfDelay(outgoing.routingKey, "the broker has not confirmed it");
+      } else {
+        const why = `it was not confirmed within ${(looks * lookEveryMs) / 1000} s`;
+        givenUp.abort(new ConnectionError(why, { retryable: true, outcome: "unknown" }));
+      }
     }, lookEveryMs);
     try {
       await this.#publisher.publish(outgoing, new Deadline(maxTimerMs, AbortSignal.any([signal, givenUp.signal])));

@@ -1,6 +1,6 @@
 import { amqpMethods, createVirtualHost, startProxy } from "@amqp-idioms/local-servers";
 import type { Proxy, VirtualHost } from "@amqp-idioms/local-servers";
-import { test as onSharedBroker } from "@amqp-idioms/local-servers/vitest";
+import { type Cleanup, test as onSharedBroker } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
 import { connect } from "../../src/index.ts";
 import { orderPlaced, system } from "../contracts.ts";
@@ -59,12 +59,7 @@ describe("on a quorum queue, which counts how often a message came back", () => 
     quorumHost: vhost,
     cleanup,
   }) => {
-    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
-    await till.notify(orderPlaced, order(1));
-    const holder = await makeSuspect(vhost);
-    const proxy = cleanup(await startProxy(vhost.url));
-    const bothCancelled = untilBothCancelled(proxy);
-    const billing = cleanup(await connect(proxy.url, { system, service: "billing" }));
+    const { till, billing, holder, bothCancelled } = await openWithSuspect(vhost, cleanup);
     const gate = Promise.withResolvers<void>();
     const log: string[] = [];
     await billing.subscribe(
@@ -96,12 +91,7 @@ describe("on a quorum queue, which counts how often a message came back", () => 
       quorumHost: vhost,
       cleanup,
     }) => {
-      const till = cleanup(await connect(vhost.url, { system, service: "till" }));
-      await till.notify(orderPlaced, order(1));
-      const holder = await makeSuspect(vhost);
-      const proxy = cleanup(await startProxy(vhost.url));
-      const bothCancelled = untilBothCancelled(proxy);
-      const billing = cleanup(await connect(proxy.url, { system, service: "billing", closeTimeoutMs: 500 }));
+      const { till, billing, holder, bothCancelled, proxy } = await openWithSuspect(vhost, cleanup, 500);
       const gate = Promise.withResolvers<void>();
       const never = Promise.withResolvers<void>();
       const begun: number[] = [];
@@ -198,6 +188,17 @@ async function makeSuspect({ url }: VirtualHost): Promise<{ close(): Promise<voi
   await (await holdNext(url, billingQueue)).close();
   await (await holdNext(url, billingQueue)).close();
   return holdNext(url, billingQueue);
+}
+
+/** Order 1 is suspect and `holder` has it. Billing's connection is watched, and it subscribes to nothing yet. */
+async function openWithSuspect(vhost: VirtualHost, cleanup: Cleanup, closeTimeoutMs = 5_000) {
+  const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+  await till.notify(orderPlaced, order(1));
+  const holder = await makeSuspect(vhost);
+  const proxy = cleanup(await startProxy(vhost.url));
+  const bothCancelled = untilBothCancelled(proxy);
+  const billing = cleanup(await connect(proxy.url, { system, service: "billing", closeTimeoutMs }));
+  return { till, billing, holder, proxy, bothCancelled };
 }
 
 /** Resolves when a subscriber takes nothing any more, of one at a time and of more. */
