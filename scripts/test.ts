@@ -118,6 +118,7 @@ async function runVitest(vitestArgs: string[]): Promise<void> {
     console.log(
       "\nStopping: the tests that are running come to their end, servers are stopped. Once more stops at once.",
     );
+    running(vitest.state.getTestModules()).forEach((name) => console.log(`  Running: ${name}`));
     void vitest.cancelCurrentRun("keyboard-input");
   };
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
@@ -151,8 +152,21 @@ function messageOf(error: unknown): string {
   return typeof error === "object" && error !== null && "message" in error ? String(error.message) : inspect(error);
 }
 
+/** Each file that runs, with the first of its tests that has not ended. */
+function running(modules: TestModule[]): string[] {
+  return modules
+    .filter((module) => module.state() === "pending")
+    .map((module) => {
+      const next = [...module.children.allTests()].find((test) => test.result().state === "pending");
+      return next === undefined ? `${relative(root, module.moduleId)} › (its end)` : nameOf(next);
+    });
+}
+
+function nameOf(test: TestCase): string {
+  return `${relative(root, test.module.moduleId)} › ${test.fullName}`;
+}
+
 function countModule(module: TestModule, isPicked: boolean): void {
-  const nameOf = (test: TestCase): string => `${relative(root, module.moduleId)} › ${test.fullName}`;
   for (const test of module.children.allTests()) {
     const result = test.result();
     if (result.state === "passed") tally.passed += 1;

@@ -101,8 +101,10 @@ export class Bare implements AsyncDisposable {
       timeout: 5_000,
     });
     const { promise: lost, resolve } = Promise.withResolvers<void>();
+    // amqplib's own `close` waits for ever when the connection is lost meanwhile
+    const ended = new Promise<void>((end) => connection.once("close", () => end()));
+    this.#close = () => Promise.race([connection.close(), ended]);
     connection.on("error", () => undefined).on("close", () => resolve());
-    this.#close = () => connection.close();
     const channel = await connection.createConfirmChannel();
     channel
       .on("error", () => undefined)

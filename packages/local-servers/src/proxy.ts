@@ -187,7 +187,7 @@ class TcpProxy implements Proxy {
     if (!this.#server.listening) return;
     const closed = once(this.#server, "close");
     this.#server.close();
-    this.#unclosed.forEach((link) => link.cut());
+    this.#unclosed.forEach((link) => link.destroy());
     await closed;
   }
 
@@ -306,6 +306,12 @@ class TcpLink implements Link {
       if (how === "reset") socket.resetAndDestroy();
       else socket.destroySoon();
     }
+  }
+
+  /** At once, and whatever is still to be sent to somebody who does not read. */
+  destroy(): void {
+    this.cut();
+    for (const direction of directions) this.#sockets[direction].destroy();
   }
 
   lose(): void {

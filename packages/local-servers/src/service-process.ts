@@ -22,6 +22,9 @@ export interface StartProcessOptions {
   readyTimeoutMs?: number;
 }
 
+/** How long what has ended is read on. */
+const outputTimeoutMs = 5_000;
+
 /** A line of stdout or stderr; `json` is what it says if it is a JSON object, as the services' log lines are. */
 export interface OutputLine {
   stream: "stdout" | "stderr";
@@ -113,12 +116,17 @@ class ChildService implements ServiceProcess {
     this.#read(child.stdout, "stdout");
     this.#read(child.stderr, "stderr");
     child.stdin?.on("error", () => {});
-    // "close" comes when all output has been read, too
     const { promise, resolve } = Promise.withResolvers<Exit>();
     this.exited = promise;
-    child.on("close", (code, signal) => {
+    child.on("exit", (code, signal) => {
       release();
-      resolve({ code, signal, ms: Math.round(performance.now() - this.#since) });
+      const exit = { code, signal, ms: Math.round(performance.now() - this.#since) };
+      // "close" comes when all output has been read, which a child of its own may keep open
+      const timer = setTimeout(() => resolve(exit), outputTimeoutMs);
+      child.on("close", () => {
+        clearTimeout(timer);
+        resolve(exit);
+      });
     });
   }
 

@@ -3,12 +3,13 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { beforeAll, inject, test as base } from "vitest";
+import { type Closeable, closeAll } from "./closing.ts";
 import { createDatabase } from "./postgres.ts";
 import { type RabbitMq, type RabbitMqSource, startRabbitMq, type StartRabbitMqOptions } from "./rabbitmq.ts";
 import type { SharedBroker, SharedServers } from "./shared-servers.ts";
 import { createVirtualHost } from "./virtual-host.ts";
 
-type Closeable = AsyncDisposable | Disposable | (() => unknown);
+export { closeAll };
 
 /** Registers what is to be closed after the test, newest first; hands it back. */
 export type Cleanup = <T extends Closeable>(opened: T) => T;
@@ -62,7 +63,7 @@ export const test = base
   .extend("broker", { scope: "worker" }, async () => (await sharedServers()).broker)
   .extend("ownBrokerOfFile", { scope: "file" }, async ({ broker }, { onCleanup }) => {
     const own = await privateBroker(broker);
-    if (own !== undefined) onCleanup(() => own.close());
+    if (own !== undefined) onCleanup(() => closeAll([own]));
     return own;
   })
   .extend("ownBroker", async ({ ownBrokerOfFile, skip }) => {
@@ -74,22 +75,20 @@ export const test = base
   })
   .extend("vhost", async ({ broker }, { onCleanup }) => {
     const vhost = await createVirtualHost(broker, { defaultQueueType: defaultQueueType() });
-    onCleanup(() => vhost.close());
+    onCleanup(() => closeAll([vhost]));
     return vhost;
   })
   .extend("database", async ({ skip }, { onCleanup }) => {
     const { url, reason } = (await sharedServers()).postgres;
     if (url === undefined) return skip(reason);
     const database = await createDatabase(url);
-    onCleanup(() => database.close());
+    onCleanup(() => closeAll([database]));
     return database;
   })
   // oxlint-disable-next-line no-empty-pattern -- vitest reads the parameters, and needs a pattern
   .extend("cleanup", async ({}, { onCleanup }): Promise<Cleanup> => {
     const opened: Closeable[] = [];
-    onCleanup(async () => {
-      for (const one of opened.toReversed()) await close(one);
-    });
+    onCleanup(() => closeAll(opened));
     return (one) => {
       opened.push(one);
       return one;
@@ -101,10 +100,4 @@ function defaultQueueType(): "classic" | "quorum" | undefined {
   const { DEFAULT_QUEUE_TYPE: type } = process.env;
   if (type === undefined || type === "classic" || type === "quorum") return type;
   throw new Error(`DEFAULT_QUEUE_TYPE must be classic or quorum, but is "${type}".`);
-}
-
-async function close(opened: Closeable): Promise<void> {
-  if (typeof opened === "function") await opened();
-  else if (Symbol.asyncDispose in opened) await opened[Symbol.asyncDispose]();
-  else opened[Symbol.dispose]();
 }

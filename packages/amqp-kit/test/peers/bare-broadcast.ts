@@ -1,11 +1,12 @@
 /** Broadcast in plain amqplib, written from the wire table in docs/: what a stranger's program does. */
-import amqplib, { type ConsumeMessage, type Options } from "amqplib";
+import type { ConsumeMessage, Options } from "amqplib";
+import { bareConnection } from "./bare-connection.ts";
 
 const transient = { durable: false, autoDelete: true };
 
 /** The body goes out as it is, so that it can also be a wrong one. */
 export async function bareSender(url: string, exchange: string) {
-  const connection = await amqplib.connect(url, { noDelay: true });
+  const { connection, close } = await bareConnection(url);
   const channel = await connection.createChannel();
   async function send(body: string | Buffer, properties: Options.Publish = {}): Promise<void> {
     // The exchange goes with its last listener
@@ -16,19 +17,15 @@ export async function bareSender(url: string, exchange: string) {
   async function deleteExchange(): Promise<void> {
     await channel.deleteExchange(exchange);
   }
-  async function close(): Promise<void> {
-    await channel.close();
-    await connection.close();
-  }
-  return { send, deleteExchange, [Symbol.asyncDispose]: close };
+  return { send, deleteExchange, [Symbol.asyncDispose]: () => close(channel) };
 }
 
 export async function bareListener(url: string, exchange: string, onMessage: (message: ConsumeMessage) => void) {
-  const connection = await amqplib.connect(url, { noDelay: true });
+  const { connection, close } = await bareConnection(url);
   const channel = await connection.createChannel();
   await channel.assertExchange(exchange, "fanout", transient);
   const { queue } = await channel.assertQueue("", { exclusive: true, ...transient });
   await channel.bindQueue(queue, exchange, "");
   await channel.consume(queue, (message) => message && onMessage(message), { noAck: true });
-  return { [Symbol.asyncDispose]: () => connection.close() };
+  return { [Symbol.asyncDispose]: () => close() };
 }

@@ -1,10 +1,11 @@
 /** A subscription's failure route in plain amqplib, written from the wire table in docs/: fills a dead queue, and sees what comes out. */
-import amqplib, { type ConsumeMessage, type Options } from "amqplib";
+import type { ConsumeMessage, Options } from "amqplib";
+import { bareConnection } from "./bare-connection.ts";
 
 export async function bareDeadLetters(url: string, queue: string, type?: "classic" | "quorum") {
   const dead = `${queue}.dead`;
   const failed = `${queue}.failed`;
-  const connection = await amqplib.connect(url, { noDelay: true });
+  const { connection, close } = await bareConnection(url);
   const channel = await connection.createConfirmChannel();
   await channel.assertQueue(queue, { durable: true });
   await channel.assertExchange(failed, "direct", { durable: true });
@@ -78,6 +79,6 @@ export async function bareDeadLetters(url: string, queue: string, type?: "classi
     drain,
     takeAndDie,
     count: async (name: string) => (await channel.checkQueue(name)).messageCount,
-    [Symbol.asyncDispose]: () => connection.close(),
+    [Symbol.asyncDispose]: () => close(),
   };
 }

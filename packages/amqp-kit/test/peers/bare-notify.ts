@@ -1,9 +1,10 @@
 /** Notify in plain amqplib, written from the wire table in docs/: what a stranger's program does. */
-import amqplib, { type ConsumeMessage, type Options } from "amqplib";
+import type { ConsumeMessage, Options } from "amqplib";
+import { bareConnection } from "./bare-connection.ts";
 
 /** The body goes out as it is, so that it can also be a wrong one. */
 export async function bareNotifier(url: string, exchange: string, subscribers: readonly string[]) {
-  const connection = await amqplib.connect(url, { noDelay: true });
+  const { connection, close } = await bareConnection(url);
   const channel = await connection.createConfirmChannel();
   await channel.assertExchange(exchange, "fanout", { durable: true });
   for (const subscriber of subscribers) {
@@ -22,7 +23,7 @@ export async function bareNotifier(url: string, exchange: string, subscribers: r
       channel.publish(`${queue}.failed`, `${queue}.delay.${delayMs}`, Buffer.from(body), written);
     await channel.waitForConfirms();
   }
-  return { notify, fail, [Symbol.asyncDispose]: () => connection.close() };
+  return { notify, fail, [Symbol.asyncDispose]: () => close() };
 }
 
 /** Acknowledges once `onMessage` has resolved. */
@@ -32,7 +33,7 @@ export async function bareSubscriber(
   subscriber: string,
   onMessage: (message: ConsumeMessage) => Promise<void> | void,
 ) {
-  const connection = await amqplib.connect(url, { noDelay: true });
+  const { connection, close } = await bareConnection(url);
   const channel = await connection.createChannel();
   const { queue } = await channel.assertQueue(`${exchange}.${subscriber}`, { durable: true });
   await channel.bindQueue(queue, exchange, "");
@@ -40,16 +41,16 @@ export async function bareSubscriber(
   await channel.consume(queue, (message) => {
     if (message !== null) void Promise.resolve(onMessage(message)).then(() => channel.ack(message));
   });
-  return { [Symbol.asyncDispose]: () => connection.close() };
+  return { [Symbol.asyncDispose]: () => close() };
 }
 
 /** Has the queue's next message in hand, until it is closed. */
 export async function holdNext(url: string, queue: string): Promise<{ close(): Promise<void> }> {
-  const connection = await amqplib.connect(url, { noDelay: true });
+  const { connection, close } = await bareConnection(url);
   const channel = await connection.createChannel();
   await channel.prefetch(1);
   const { promise, resolve } = Promise.withResolvers<unknown>();
   await channel.consume(queue, resolve);
   await promise;
-  return connection;
+  return { close };
 }

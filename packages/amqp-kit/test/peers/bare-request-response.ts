@@ -1,12 +1,13 @@
 /** Request/response in plain amqplib, written from the wire table in docs/: what a stranger's program does. */
 import { randomUUID } from "node:crypto";
-import amqplib, { type ConsumeMessage, type Options } from "amqplib";
+import type { ConsumeMessage, Options } from "amqplib";
+import { bareConnection } from "./bare-connection.ts";
 
 type Properties = { [P in keyof Options.Publish]: Options.Publish[P] | undefined };
 
 /** Properties are written over its own, so that they can also be wrong ones, or absent. */
 export async function bareRequester(url: string, exchange: string, operation: string) {
-  const connection = await amqplib.connect(url, { noDelay: true });
+  const { connection, close } = await bareConnection(url);
   const channel = await connection.createChannel();
   const { queue: replyQueue } = await channel.assertQueue("", { exclusive: true, durable: false, autoDelete: true });
   const waiting = new Map<string, (reply: ConsumeMessage) => void>();
@@ -26,7 +27,7 @@ export async function bareRequester(url: string, exchange: string, operation: st
     send(body, { correlationId, ...properties });
     return reply;
   }
-  return { ask, send, replyQueue, others, [Symbol.asyncDispose]: () => connection.close() };
+  return { ask, send, replyQueue, others, [Symbol.asyncDispose]: () => close() };
 }
 
 /** Answers with whatever `onRequest` returns, as JSON unless its properties say otherwise; undefined: not at all. */
@@ -36,7 +37,7 @@ export async function bareResponder(
   operation: string,
   onRequest: (request: ConsumeMessage) => { body: string | Buffer; properties?: Options.Publish } | undefined,
 ) {
-  const connection = await amqplib.connect(url, { noDelay: true });
+  const { connection, close } = await bareConnection(url);
   const channel = await connection.createChannel();
   await channel.assertExchange(exchange, "direct", { durable: false, autoDelete: true });
   await channel.assertQueue(operation, { durable: true, autoDelete: true });
@@ -51,17 +52,17 @@ export async function bareResponder(
     const { replyTo, correlationId } = properties;
     channel.sendToQueue(replyTo, Buffer.from(body), { contentType: "application/json", correlationId, ...written });
   }
-  return { channel, reply, [Symbol.asyncDispose]: () => connection.close() };
+  return { channel, reply, [Symbol.asyncDispose]: () => close() };
 }
 
 /** What stands on a broker without anybody to answer: an exchange, and on wish a queue. */
 export async function bareTopology(url: string, exchange: string, queue?: string) {
-  const connection = await amqplib.connect(url);
+  const { connection, close } = await bareConnection(url);
   const channel = await connection.createChannel();
   await channel.assertExchange(exchange, "direct", { durable: false, autoDelete: true });
   if (queue !== undefined) {
     await channel.assertQueue(queue, { durable: true });
     await channel.bindQueue(queue, exchange, queue);
   }
-  return { channel, [Symbol.asyncDispose]: () => connection.close() };
+  return { channel, [Symbol.asyncDispose]: () => close() };
 }

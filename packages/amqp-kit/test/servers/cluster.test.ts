@@ -1,5 +1,5 @@
 import { type ClusterVirtualHost, type RabbitMqNode, startRabbitMqCluster } from "@amqp-idioms/local-servers";
-import { type Cleanup, test as base } from "@amqp-idioms/local-servers/vitest";
+import { type Cleanup, closeAll, test as base } from "@amqp-idioms/local-servers/vitest";
 import { expect } from "vitest";
 import { AmqpKitError, connect } from "../../src/index.ts";
 import { type Order, orderPlaced, prices, system } from "../contracts.ts";
@@ -13,7 +13,7 @@ const test = base
     if (broker.source === "machine" || broker.source === "apt") return "a run with RABBITMQ_FROM=container";
     try {
       const cluster = await startRabbitMqCluster();
-      onCleanup(() => cluster.close());
+      onCleanup(() => closeAll([cluster]));
       return cluster;
     } catch (error) {
       if (String(error).includes("no Docker engine answers")) return "a Docker engine";
@@ -28,11 +28,10 @@ const test = base
     }
     return clusterOfFile;
   })
-  .extend("cell", async ({ cluster }, { onCleanup }) => {
-    const vhost = await cluster.createVirtualHost();
-    onCleanup(() => vhost.close());
-    return { nodes: cluster.nodes, vhost };
-  });
+  .extend("cell", async ({ cluster, cleanup }) => ({
+    nodes: cluster.nodes,
+    vhost: cleanup(await cluster.createVirtualHost()),
+  }));
 
 /** What losing a node may take: it is noticed, everything is connected elsewhere, queues have new leaders. */
 const withoutIt = { timeout: 40_000 };

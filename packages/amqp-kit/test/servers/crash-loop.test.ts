@@ -8,11 +8,9 @@ import { billingProcess, billingQueue, numbers, order, ordersOf, setAside } from
 import { holdNext } from "../peers/bare-notify.ts";
 import { recordEvents } from "../recording.ts";
 
-const test = onSharedBroker.extend("quorumHost", async ({ broker }, { onCleanup }): Promise<VirtualHost> => {
-  const vhost = await createVirtualHost(broker, { defaultQueueType: "quorum" });
-  onCleanup(() => vhost.close());
-  return vhost;
-});
+const test = onSharedBroker.extend("quorumHost", async ({ broker, cleanup }): Promise<VirtualHost> =>
+  cleanup(await createVirtualHost(broker, { defaultQueueType: "quorum" })),
+);
 
 describe("on a quorum queue, which counts how often a message came back", () => {
   test(

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { createServer } from "node:tls";
 import { createAuthority, type Issued } from "@amqp-idioms/certificates";
 import { createVirtualHost, type RabbitMq, type VirtualHost } from "@amqp-idioms/local-servers";
-import { needsPrivateBroker, privateBroker, test as base } from "@amqp-idioms/local-servers/vitest";
+import { closeAll, needsPrivateBroker, privateBroker, test as base } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect, onTestFinished, vi } from "vitest";
 import { connect, ConnectionError } from "../../src/index.ts";
 import type { TlsOptions } from "../../src/index.ts";
@@ -33,14 +33,14 @@ async function tlsFor(hostName: string) {
 const test = base
   .extend("tlsBroker", { scope: "file" }, async ({ broker }, { onCleanup }) => {
     const own = await privateBroker(broker, { tls: tlsFor });
-    if (own !== undefined) onCleanup(() => own.close());
+    if (own !== undefined) onCleanup(() => closeAll([own]));
     return own;
   })
   .extend("askingBroker", { scope: "file" }, async ({ broker }, { onCleanup }) => {
     const own = await privateBroker(broker, {
       tls: async (hostName) => ({ ...(await tlsFor(hostName)), verifyPeer: true }),
     });
-    if (own !== undefined) onCleanup(() => own.close());
+    if (own !== undefined) onCleanup(() => closeAll([own]));
     return own;
   })
   .extend("encrypted", async ({ tlsBroker, skip }) => {

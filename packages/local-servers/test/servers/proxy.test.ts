@@ -174,6 +174,19 @@ describe("a proxy, whatever the protocol", () => {
     await expect.poll(() => proxy.connections).toBe(1);
   });
 
+  test("closes, also when a link that was cut is never read to its end", async ({ cleanup }) => {
+    const proxy = await startProxy(await echoServer(cleanup));
+    const talk = await talkTo(proxy.port, cleanup);
+    talk.socket.pause();
+    // More than the sockets hold
+    const bytes = 32 * 1024 * 1024;
+    talk.socket.write(Buffer.alloc(bytes));
+    await expect.poll(() => proxy.links[0]?.bytes["to-client"]).toBe(bytes);
+    proxy.cut("end");
+    await proxy.close();
+    await expect(talkTo(proxy.port, cleanup)).rejects.toThrow("ECONNREFUSED");
+  });
+
   test("closes one direction of a link, and the other goes on", async ({ cleanup }) => {
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       socket

@@ -55,6 +55,15 @@ describe("a service's process", () => {
     await expect(late).rejects.toThrow(/was not ready within 1000 ms.*\n {2}starting/);
   });
 
+  test("has ended when it has, though a child of its own still holds its output", async ({ onTestFinished }) => {
+    await using program = await startProcess({ command: "sh", args: ["-c", "sleep 300 & echo $!; wait"] });
+    await expect.poll(() => program.lines).toHaveLength(1);
+    const child = Number(program.lines[0]?.text);
+    onTestFinished(() => void process.kill(child, "SIGKILL"));
+    await expect(program.kill()).resolves.toMatchObject({ signal: "SIGKILL" });
+    expect(process.kill(child, 0)).toBe(true);
+  });
+
   test("may be any program, which is not waited for", async () => {
     await using program = await startProcess({ command: "sh", args: ["-c", "echo one; echo two >&2; exit 3"] });
     await expect(program.exited).resolves.toMatchObject({ code: 3 });

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
 import { type Postgres, startPostgres, startProxy } from "@amqp-idioms/local-servers";
-import { test as base } from "@amqp-idioms/local-servers/vitest";
+import { closeAll, test as base } from "@amqp-idioms/local-servers/vitest";
 import { Client } from "pg";
 import { describe, expect } from "vitest";
 import { addToOutbox, openDatabase, startRelay } from "../../src/index.ts";
@@ -19,7 +19,7 @@ const test = base
   .extend("postgresOfFile", { scope: "file" }, async ({}, { onCleanup }): Promise<Postgres | string> => {
     const { server, reason } = await startPostgres({ env: {}, from: ["container", "machine"] });
     if (server === undefined) return reason;
-    onCleanup(() => server.close());
+    onCleanup(() => closeAll([server]));
     return server;
   })
   .extend("ownPostgres", async ({ postgresOfFile, skip }) => {

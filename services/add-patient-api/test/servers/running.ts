@@ -2,7 +2,7 @@ import { addPatient, getPatient, system } from "@amqp-idioms/contracts";
 import type { NewPatient, Patient, PatientRef } from "@amqp-idioms/contracts";
 import { startProcess } from "@amqp-idioms/local-servers";
 import type { ServiceProcess } from "@amqp-idioms/local-servers";
-import { test as base } from "@amqp-idioms/local-servers/vitest";
+import { closeAll, test as base } from "@amqp-idioms/local-servers/vitest";
 import { connect } from "amqp-kit";
 import type { Delivery } from "amqp-kit";
 
@@ -24,7 +24,7 @@ export const test = base.extend("startService", async ({ vhost }, { onCleanup })
   const started: ServiceProcess[] = [];
   const secrets = [person.given, person.surname, new URL(vhost.url).password];
   onCleanup(async () => {
-    await Promise.all(started.map((one) => one.close()));
+    await closeAll(started);
     const lines = started.flatMap((one) => one.lines.map(({ text }) => text));
     const telling = lines.filter((line) => secrets.some((secret) => line.includes(secret)));
     if (telling.length > 0) throw new Error(["Lines with what must not be logged:", ...telling].join("\n"));

@@ -5,7 +5,7 @@ import { addPatient, getPatient, patientAdded, system } from "@amqp-idioms/contr
 import type { NewPatient, Patient } from "@amqp-idioms/contracts";
 import { startProcess } from "@amqp-idioms/local-servers";
 import type { ServiceProcess } from "@amqp-idioms/local-servers";
-import { test as base } from "@amqp-idioms/local-servers/vitest";
+import { closeAll, test as base } from "@amqp-idioms/local-servers/vitest";
 import { connect } from "amqp-kit";
 import { expect } from "vitest";
 
@@ -19,7 +19,7 @@ const test = base.extend("startRegistry", async ({ vhost }, { onCleanup }) => {
   const started: ServiceProcess[] = [];
   const secrets = [person.given, person.surname, new URL(vhost.url).password];
   onCleanup(async () => {
-    await Promise.all(started.map((one) => one.close()));
+    await closeAll(started);
     const lines = started.flatMap((one) => one.lines.map(({ text }) => text));
     const telling = lines.filter((line) => secrets.some((secret) => line.includes(secret)));
     if (telling.length > 0) throw new Error(["Lines with what must not be logged:", ...telling].join("\n"));

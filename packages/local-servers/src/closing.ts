@@ -1,0 +1,46 @@
+export type Closeable = AsyncDisposable | Disposable | (() => unknown);
+
+/** Enough to remove a broker's container on a busy machine. */
+const timeoutOfEachMs = 60_000;
+
+/**
+ * Closes what was opened, newest first, and all of it, also when one fails. Each has a time limit: vitest sets none to what a fixture
+ * cleans up, so that a run with something that does not close would not end.
+ * @throws Error what failed, or what was not closed in time; AggregateError when that are several
+ */
+export async function closeAll(
+  opened: readonly Closeable[],
+  { timeoutMs = timeoutOfEachMs }: { timeoutMs?: number } = {},
+): Promise<void> {
+  const errors: unknown[] = [];
+  for (const [index, one] of [...opened.entries()].toReversed()) {
+    await inTime(one, `${index + 1} of ${opened.length}, ${nameOf(one)},`, timeoutMs).catch((error: unknown) =>
+      errors.push(error),
+    );
+  }
+  if (errors.length > 1) throw new AggregateError(errors, `${errors.length} of what was opened could not be closed.`);
+  if (errors.length === 1) throw errors[0];
+}
+
+async function inTime(opened: Closeable, what: string, timeoutMs: number): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => late.reject(new Error(`What was opened as ${what} was not closed within ${timeoutMs} ms.`)),
+    timeoutMs,
+  );
+  try {
+    await Promise.race([close(opened), late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function close(opened: Closeable): Promise<void> {
+  if (typeof opened === "function") await opened();
+  else if (Symbol.asyncDispose in opened) await opened[Symbol.asyncDispose]();
+  else opened[Symbol.dispose]();
+}
+
+function nameOf(opened: Closeable): string {
+  return typeof opened === "function" ? `a function: ${String(opened).slice(0, 60)}` : opened.constructor.name;
+}
