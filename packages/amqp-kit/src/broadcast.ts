@@ -136,6 +136,8 @@ export class Sender {
         // The exchange was gone, and took the channel along: what waits goes on the next one.
         if (codeOf(error) === 404) this.#isDeclared = false;
         else this.#dropWaiting("disconnected");
+        // What amqplib is closing itself fails at once, until the broker's answer has been read
+        await nextTurn();
       } finally {
         clearInterval(stale);
       }

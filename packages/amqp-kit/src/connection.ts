@@ -475,6 +475,11 @@ export function codeOf(error: unknown): number | undefined {
   return code === undefined ? undefined : Number(code);
 }
 
+/** amqplib closes the channel or its connection: it takes nothing any more, and is lost soon. */
+export function isClosingError(error: unknown): boolean {
+  return error instanceof amqplib.IllegalOperationError;
+}
+
 /** What no waiting will mend: credentials, virtual host, certificates. */
 function isFatal(error: unknown): boolean {
   const code = codeOf(error);

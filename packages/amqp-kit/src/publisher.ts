@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ConfirmChannel, Message, Options } from "amqplib";
 import type { Channel, Connection } from "./connection.ts";
-import { codeOf } from "./connection.ts";
+import { codeOf, isClosingError } from "./connection.ts";
 import { Gate } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClosedError, ConnectionError, PublishError, TopologyError } from "./errors.ts";
@@ -73,17 +73,29 @@ export class Publisher {
     else await this.#room(bytes, deadline);
     let confirmed: Promise<void>;
     try {
-      const channel = this.#channel?.isOpen === true ? this.#channel : await this.#opened(deadline);
-      if (deadline.remainingMs === 0) throw this.#notConnected(deadline);
-      confirmed = this.#send(channel, message);
+      ({ confirmed } = await this.#sent(message, deadline));
     } catch (error) {
-      // amqplib throws what it cannot encode, and on a channel that closed this very moment.
+      // amqplib throws what it cannot encode
       this.#release(bytes);
       throw error;
     }
     await deadline.race(confirmed, () =>
       this.#failure("timeout", message, `was not confirmed within ${deadline.timeoutMs} ms`),
     );
+  }
+
+  /** Sends, on the next channel where amqplib is closing this one. @returns what resolves with the confirm, not to be waited for here */
+  async #sent(message: Outgoing, deadline: Deadline): Promise<{ confirmed: Promise<void> }> {
+    for (;;) {
+      const channel = this.#channel?.isOpen === true ? this.#channel : await this.#opened(deadline);
+      if (deadline.remainingMs === 0) throw this.#notConnected(deadline);
+      try {
+        return { confirmed: this.#send(channel, message) };
+      } catch (error) {
+        if (!isClosingError(error)) throw error;
+        await deadline.race(channel.lost, () => this.#notConnected(deadline));
+      }
+    }
   }
 
   /** Message ids that the broker has not confirmed, those included that were not sent yet. */

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type { ConsumeMessage, Message } from "amqplib";
 import type { Connection } from "./connection.ts";
 import { codeOf } from "./connection.ts";
@@ -115,7 +115,11 @@ export class Requester {
       options.idempotencyKey === undefined
         ? {}
         : { "idempotency-key": shortString("idempotencyKey", options.idempotencyKey) };
-    if (this.#pending.size >= maxPending) throw new TooManyRequestsError(operation, maxPending);
+    if (this.#pending.size >= maxPending) {
+      // Whoever asks again at once would keep the answers away
+      await nextTurn();
+      throw new TooManyRequestsError(operation, maxPending);
+    }
 
     const correlationId = randomUUID();
     const { promise: reply, resolve, reject } = Promise.withResolvers<Message>();

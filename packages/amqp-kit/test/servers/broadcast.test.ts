@@ -4,6 +4,7 @@ import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
 import { connect, type Consuming, defineSystem, InvalidMessageError, MessageTooLargeError } from "../../src/index.ts";
 import { orderPlaced, type Price, prices, system } from "../contracts.ts";
+import { ClosedByAmqplib } from "../closed-by-amqplib.ts";
 import { bareListener, bareSender } from "../peers/bare-broadcast.ts";
 import { countDrops, recordEvents, recordingLogger } from "../recording.ts";
 import { withoutQueue } from "../without-queue.ts";
@@ -403,6 +404,22 @@ describe("broadcast, from a sender", () => {
     while (!market.isReady) await market.broadcast(prices, lamp(1));
     expect(market.isReady).toBe(true);
   });
+
+  test.for(["channel", "connection"] as const)(
+    "a sender that does nothing but send while amqplib closes its %s leaves the event loop its turns (pitfall 7a)",
+    async (what, { vhost, cleanup }) => {
+      const proxy = cleanup(await startProxy(vhost.url));
+      const publishing = new ClosedByAmqplib(proxy);
+      const market = cleanup(await connect(proxy.url, { system, service: "market", closeTimeoutMs: 500 }));
+      await market.broadcast(prices, lamp(1));
+      await publishing.provoke(what);
+      let turns = 0;
+      const turning = setInterval(() => turns++, 0);
+      for (let some = 0; some < 2_000; some++) await market.broadcast(prices, lamp(2));
+      clearInterval(turning);
+      expect(turns).toBeGreaterThan(0);
+    },
+  );
 
   test("a link that stands still holds a sender up for no more than a second or two, and the drops are counted (pitfall 34)", async ({
     vhost,

@@ -18,6 +18,7 @@ import {
   UsageError,
 } from "../../src/index.ts";
 import { type Order, orderPlaced, system } from "../contracts.ts";
+import { ClosedByAmqplib } from "../closed-by-amqplib.ts";
 import { bareNotifier, bareSubscriber } from "../peers/bare-notify.ts";
 import { recordEvents, recordingLogger } from "../recording.ts";
 
@@ -616,6 +617,25 @@ describe("notify, from a notifier", () => {
     await till.notify(orderPlaced, order(3));
     expect(await vhost.management.getMessages(vhost.name, "order.placed.billing")).toHaveLength(3);
   });
+
+  test.for(["channel", "connection"] as const)(
+    "what is notified while amqplib closes the %s waits, within its time limit, for the next one (pitfall 7a)",
+    async (what, { vhost, cleanup }) => {
+      const proxy = cleanup(await startProxy(vhost.url));
+      const publishing = new ClosedByAmqplib(proxy);
+      const till = cleanup(await connect(proxy.url, { system, service: "till", closeTimeoutMs: 500 }));
+      await till.notify(orderPlaced, order(1));
+      await publishing.provoke(what);
+      await expect(till.notify(orderPlaced, order(2), { timeoutMs: 100 })).rejects.toMatchObject({
+        code: "AMQP_KIT_CONNECTION",
+        outcome: "not-executed",
+      });
+      const notifying = till.notify(orderPlaced, order(3));
+      publishing.release();
+      await notifying;
+      expect(await vhost.management.getMessages(vhost.name, "order.placed.billing")).toHaveLength(2);
+    },
+  );
 
   test("no queue takes it: rejects, certainly not executed; within 5 s the queues are back (pitfall 38)", async ({
     vhost,

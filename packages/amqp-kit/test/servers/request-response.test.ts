@@ -619,6 +619,26 @@ describe("receiver too slow: concurrency is bounded, requests expire", () => {
     expect(await stopped.promise).toContain("time limit");
   });
 
+  test("whoever asks again as soon as it is refused, with 1,000 pending, does not keep the answers away (pitfall 7a)", async ({
+    vhost,
+    cleanup,
+  }) => {
+    const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
+    await warehouse.respond(quote, double);
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const asked = numbers(1, 1_000).map((pieces) => till.request(quote, lamps(pieces)));
+    let refused = 0;
+    const ask = (): Promise<boolean> =>
+      till.request(quote, lamps(1)).then(
+        () => true,
+        () => refused++ > 100_000,
+      );
+    while (!(await ask()));
+    await Promise.all(asked);
+    expect(refused).toBeGreaterThan(0);
+    expect(refused).toBeLessThan(100_000);
+  });
+
   test("with 1,000 requests pending in a process the next is refused at once", async ({ vhost, cleanup }) => {
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
     const gate = Promise.withResolvers<void>();
