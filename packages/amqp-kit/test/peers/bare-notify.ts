@@ -31,7 +31,7 @@ export async function bareSubscriber(
   url: string,
   exchange: string,
   subscriber: string,
-  onMessage: (message: ConsumeMessage) => Promise<void> | void,
+  onMessage: (message: ConsumeMessage) => unknown,
 ) {
   const { connection, close } = await bareConnection(url);
   const channel = await connection.createChannel();

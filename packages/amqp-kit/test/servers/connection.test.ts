@@ -342,6 +342,30 @@ describe("an abort signal ends the connecting at once,", () => {
   );
 });
 
+test("a connection that is lost as soon as it stands is tried less and less often (pitfall 13)", async ({
+  vhost,
+  cleanup,
+}) => {
+  // The longest pause that its jitter allows
+  const random = vi.spyOn(Math, "random").mockReturnValue(1);
+  onTestFinished(() => random.mockRestore());
+  const proxy = cleanup(await startProxy(vhost.url));
+  const stood: number[] = [];
+  let isCutting = true;
+  const onInfo = (message: string): void => {
+    if (!message.startsWith("connected to")) return;
+    stood.push(performance.now());
+    if (isCutting) proxy.cut();
+  };
+  const logger = { ...recordingLogger(), info: (_: object, message: string) => onInfo(message) };
+  const connecting = connect(proxy.url, { system, service: "market", logger });
+  const longest = (): number => Math.max(0, ...stood.map((at, index) => at - (stood[index - 1] ?? at)));
+  // The first ones are of 2 s
+  await expect.poll(longest, { timeout: 40_000 }).toBeGreaterThan(3_500);
+  isCutting = false;
+  cleanup(await connecting);
+});
+
 describe("a socket lost in the middle of set-up", () => {
   // Greeting to server 8 bytes; the handshake takes some 350 and 600 bytes, one declaration after the other follows
   const offsets = [

@@ -108,6 +108,11 @@ test("a delivery whose connection is lost aborts its handler, is not acknowledge
   const proxy = cleanup(await startProxy(vhost.url));
   const till = cleanup(await connect(vhost.url, { system, service: "till" }));
   const billing = cleanup(await connect(proxy.url, { system, service: "billing" }));
+  let acknowledged = 0;
+  proxy.filter(({ method }) => {
+    if (method === amqpMethods.basicAck) acknowledged++;
+    return "pass";
+  });
   const { promise: gate, resolve: openGate } = Promise.withResolvers<void>();
   const deliveries: { orderId: string; delivery: Delivery }[] = [];
   await billing.subscribe(orderPlaced, async ({ orderId }, delivery) => {
@@ -125,6 +130,8 @@ test("a delivery whose connection is lost aborts its handler, is not acknowledge
   await expect.poll(() => deliveries.map(({ orderId }) => orderId)).toEqual(["1", "1", "2"]);
   expect(deliveries.map(({ delivery }) => delivery.redelivered)).toEqual([false, true, false]);
   expect(deliveries.map(({ delivery }) => delivery.signal.aborted)).toEqual([true, false, false]);
+  await expect.poll(() => acknowledged).toBeGreaterThanOrEqual(2);
+  expect(acknowledged).toBe(2);
   expect(billing.isReady).toBe(true);
 });
 

@@ -36,13 +36,14 @@ const notifiers = {
 
 type Leave = () => Promise<void>;
 type Service = "billing" | "shipping";
+type OnPieces = (pieces: number) => unknown;
 const subscribers = {
-  kit: async (url: string, service: Service, onPieces: (pieces: number) => void): Promise<Leave> => {
+  kit: async (url: string, service: Service, onPieces: OnPieces): Promise<Leave> => {
     const amqp = await connect(url, { system, service });
     await amqp.subscribe(orderPlaced, ({ pieces }) => onPieces(pieces));
     return async () => void (await amqp.close());
   },
-  bare: async (url: string, service: Service, onPieces: (pieces: number) => void): Promise<Leave> => {
+  bare: async (url: string, service: Service, onPieces: OnPieces): Promise<Leave> => {
     const subscriber = await bareSubscriber(url, "order.placed", service, ({ content }) =>
       onPieces(JSON.parse(content.toString()).pieces),
     );
@@ -70,7 +71,12 @@ describe.for(pairs)("notify, from $notifier to $subscriber", (pair) => {
     const heard = { billing: [] as number[], shipping: [] as number[] };
     const notify = await notifiers[pair.notifier](vhost.url, cleanup);
     for (const service of ["billing", "shipping"] as const) {
-      cleanup(await subscribers[pair.subscriber](vhost.url, service, (pieces) => heard[service].push(pieces)));
+      const onPieces: OnPieces = async (pieces) => {
+        // Two at a time, the second would be through first
+        await sleep(pieces % 2 === 1 ? 5 : 0);
+        heard[service].push(pieces);
+      };
+      cleanup(await subscribers[pair.subscriber](vhost.url, service, onPieces));
     }
     await Promise.all(numbers(1, 200).map((pieces) => notify(order(pieces))));
     await expect.poll(() => heard).toEqual({ billing: numbers(1, 200), shipping: numbers(1, 200) });
