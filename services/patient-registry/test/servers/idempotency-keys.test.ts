@@ -76,6 +76,19 @@ describe.for([
       { patient_id: patient?.patientId },
     ]);
   });
+
+  test("a notification that cannot be kept leaves nothing either: patient, key and notification are one transaction (pitfall 47)", async ({
+    registry,
+  }) => {
+    const { kysely } = registry;
+    await sql`alter table outbox add constraint refused check (false)`.execute(kysely);
+    await expect(registerPatient(registry, person, "key-1")).rejects.toThrow(/refused/);
+    await sql`alter table outbox drop constraint refused`.execute(kysely);
+    expect(await kysely.selectFrom("patient").selectAll().execute()).toEqual([]);
+    const patient = await registerPatient(registry, person, "key-1");
+    const { rows } = await sql`select key from outbox`.execute(kysely);
+    expect(rows).toEqual([{ key: patient?.patientId }]);
+  });
 });
 
 /** As if that much time had passed. */
