@@ -55,6 +55,9 @@ describe("docker compose", { timeout: 300_000 }, () => {
         oneShots.includes(service) ? 0 : true,
       ]);
     }
+    const [broker] = await project.containers("rabbitmq");
+    const [{ Config }] = JSON.parse(await docker("inspect", broker?.name ?? ""));
+    expect(Config.Healthcheck.Test.join(" ")).toContain("check_port_connectivity");
     expect(await gitStatus()).toBe(before);
   });
 
@@ -109,7 +112,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     await expectKnown(project, accepted[0] ?? "");
   });
 
-  test("an image holds nothing to work with, and no secret", async (context) => {
+  test("an image holds nothing to work with, and no secret; a container has Docker's init in front (pitfall 102)", async (context) => {
     skipUnlessPossible(context);
     const setup = await project.compose("run", "--rm", "--entrypoint", "node", "setup", "-p", readPasswords);
     const secrets = setup.trim().split("\n");

@@ -18,6 +18,7 @@ import { connect } from "../../src/index.ts";
 import { orderPlaced, system } from "../contracts.ts";
 import { amqpKit, cli, systemFile } from "../operator.ts";
 import { bareDeadLetters } from "../peers/bare-dead-letters.ts";
+import { bareNotifier } from "../peers/bare-notify.ts";
 
 const queue = "order.placed.billing";
 const dead = `${queue}.dead`;
@@ -142,6 +143,8 @@ order.placed.shipping.dead: not there
   }) => {
     const billing = cleanup(await bareDeadLetters(vhost.url, queue));
     const shipping = cleanup(await bareDeadLetters(vhost.url, "order.placed.shipping"));
+    // Where a notification would go to both
+    cleanup(await bareNotifier(vhost.url, "order.placed", ["billing", "shipping"]));
     const { username } = new URL(broker.url);
     const headers = {
       CC: [dead],
@@ -344,7 +347,7 @@ order.placed.shipping.dead: not there
     }
   });
 
-  test("refuses to look on RabbitMQ 4.0 to 4.2 until somebody vouches for the policy", async ({
+  test("refuses to look on RabbitMQ 4.0 to 4.2 until somebody vouches for the policy (pitfall 90c)", async ({
     vhost,
     broker,
     cleanup,

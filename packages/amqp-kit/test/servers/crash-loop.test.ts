@@ -53,7 +53,7 @@ describe("on a quorum queue, which counts how often a message came back", () => 
     },
   );
 
-  test("a message that may be a killer waits until the others in hand are done, and is then handled alone", async ({
+  test("a message that may be a killer waits until the others in hand are done, and is then handled alone (pitfall 86)", async ({
     quorumHost: vhost,
     cleanup,
   }) => {

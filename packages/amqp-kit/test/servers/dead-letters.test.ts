@@ -31,7 +31,7 @@ describe.for(types)("a dead queue, %s", (type) => {
     expect((await bare.drain(dead)).map(({ content }) => String(content))).toEqual(numbered(250));
   });
 
-  test("loses nothing when the one who sends back is killed -9 in the middle of a batch; the next one sends the rest", async ({
+  test("loses nothing when the one who sends back is killed -9 in the middle of a batch; the next one sends the rest (pitfall 95)", async ({
     vhost,
     cleanup,
   }) => {
@@ -129,7 +129,7 @@ describe.for(types)("a dead queue, %s", (type) => {
   });
 });
 
-test("nothing is taken away when nobody takes it: the exchange leads nowhere, or is not there", async ({
+test("nothing is taken away when nobody takes it: the exchange leads nowhere, or is not there (pitfall 95)", async ({
   vhost,
   cleanup,
 }) => {

@@ -135,6 +135,42 @@ test("a delivery whose connection is lost aborts its handler, is not acknowledge
   expect(billing.isReady).toBe(true);
 });
 
+test("what is done first is acknowledged alone: one that was in hand before it comes again when the connection is lost (pitfall 85)", async ({
+  vhost,
+  cleanup,
+}) => {
+  const proxy = cleanup(await startProxy(vhost.url));
+  const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+  const billing = cleanup(await connect(proxy.url, { system, service: "billing" }));
+  const acknowledged = Promise.withResolvers<void>();
+  proxy.filter(({ method }) => {
+    if (method === amqpMethods.basicAck) acknowledged.resolve();
+    return "pass";
+  });
+  const begun: number[] = [];
+  const lost = new Promise<void>((resolve) => {
+    void billing.subscribe(
+      orderPlaced,
+      async ({ pieces }, { signal }) => {
+        begun.push(pieces);
+        if (pieces > 1 || begun.length > 2) return;
+        signal.addEventListener("abort", () => resolve());
+        await lost;
+      },
+      { concurrency: 2 },
+    );
+  });
+  await till.notify(orderPlaced, { orderId: "1", article: "lamp", pieces: 1 });
+  await till.notify(orderPlaced, { orderId: "2", article: "lamp", pieces: 2 });
+  await acknowledged.promise;
+  const unacknowledged = async (): Promise<number | undefined> =>
+    (await vhost.management.queue(vhost.name, "order.placed.billing"))?.messages_unacknowledged;
+  await expect.poll(unacknowledged).toBe(1);
+  proxy.cut();
+  await lost;
+  await expect.poll(() => begun).toEqual([1, 2, 1]);
+});
+
 test("on a link that is dead without a word each verb ends at its own time limit (pitfall 11)", async ({
   vhost,
   cleanup,

@@ -172,7 +172,7 @@ describe("notify, to a subscriber", () => {
     expect(billing.isReady).toBe(true);
   });
 
-  test("malformed message: set aside in .dead at once with the reason, as it came; the one behind it is handled (pitfalls 90b, 116)", async ({
+  test("malformed message: set aside in .dead at once with the reason, as it came; the one behind it is handled (pitfalls 90b, 109, 116)", async ({
     vhost,
     cleanup,
   }) => {
@@ -246,7 +246,7 @@ describe("notify, to a subscriber", () => {
     expect(JSON.stringify([logger.lines, dead.map(({ properties }) => properties)])).not.toContain("Maria");
   });
 
-  test("handler fails: another attempt after each delay, at this subscriber only, then set aside in .dead (pitfalls 8, 44, 82, 92, 96, 123)", async ({
+  test("handler fails: another attempt after each delay, at this subscriber only, then set aside in .dead (pitfalls 8, 44, 82, 92, 96, 116, 123)", async ({
     vhost,
     cleanup,
   }) => {
@@ -264,7 +264,10 @@ describe("notify, to a subscriber", () => {
       ({ pieces, article }, { attempt, messageId }) => {
         if (pieces > 1) return handled.push(pieces);
         attempts.push({ attempt, messageId, at: performance.now() });
-        throw new RangeError(`no bill for ${article}, ${"x".repeat(100_000)}`);
+        const error = new RangeError(`no bill for ${article}, ${"x".repeat(100_000)}`);
+        // Thrown, or later
+        if (attempt === 1) throw error;
+        return sleep(1).then(() => Promise.reject(error));
       },
       { retryDelaysMs: [100, 700] },
     );
@@ -802,7 +805,10 @@ describe("notify, from a notifier", () => {
 });
 
 describe("notify, on the wire", () => {
-  test("exchanges, queues, bindings and message are those of the wire table", async ({ vhost, cleanup }) => {
+  test("exchanges, queues, bindings and message are those of the wire table (pitfall 21)", async ({
+    vhost,
+    cleanup,
+  }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     const plain = { type: "classic", durable: true, auto_delete: false, exclusive: false };
     const queues = await vhost.management.queues(vhost.name);

@@ -248,6 +248,23 @@ describe("on the wire", () => {
     expect(refused.all).toHaveLength(1);
   });
 
+  test("replies leave on a connection on which nothing is consumed (pitfall 72)", async ({ vhost, cleanup }) => {
+    const proxy = cleanup(await startProxy(vhost.url));
+    const warehouse = cleanup(await connect(proxy.url, { system, service: "warehouse" }));
+    const publishing = new Set<number>();
+    const consuming = new Set<number>();
+    proxy.filter(({ method }, _, { id }) => {
+      if (method === amqpMethods.basicPublish) publishing.add(id);
+      if (method === amqpMethods.basicConsume) consuming.add(id);
+      return "pass";
+    });
+    await warehouse.respond(quote, double);
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    await till.request(quote, lamps(1));
+    expect([publishing.size, consuming.size]).toEqual([1, 1]);
+    expect([...publishing]).not.toEqual([...consuming]);
+  });
+
   test("a request queue that vanishes between its declaration and its consumer is declared again (pitfall 20)", async ({
     vhost,
     cleanup,

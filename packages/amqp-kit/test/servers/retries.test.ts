@@ -304,7 +304,7 @@ describe("a handler that says whether another attempt makes sense", () => {
 });
 
 describe("the headers of a message that is set aside", () => {
-  test("tell what failed and when, without a value or a stack, and stay within their limit", async ({
+  test("tell what failed and when, without a value or a stack, and stay within their limit (pitfall 44)", async ({
     vhost,
     cleanup,
   }) => {

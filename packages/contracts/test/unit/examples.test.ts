@@ -44,6 +44,17 @@ test("a person to register may leave out the birth date, and names lose the spac
   expect(NewPatient.parse(ada)).toEqual(ada);
 });
 
+test("a score update holds the whole score: a change alone is refused (pitfall 79)", () => {
+  const { match, home, away, event, at } = update;
+  for (const change of [
+    { match, event, at },
+    { match, home, event, at },
+    { match, away, event, at },
+  ]) {
+    expect(ScoreUpdate.safeParse(change).success).toBe(false);
+  }
+});
+
 test("what a newer sender adds falls away (pitfall 122)", () => {
   expect(ScoreUpdate.parse({ ...update, home: { ...update.home, shots: 7 }, stadium: "Lusail" })).toEqual(update);
   expect(Patient.parse({ ...patient, ward: "B" })).toEqual(patient);

@@ -22,7 +22,7 @@ describe("a service that is told to stop", () => {
     await sleep(10);
     service.signal("SIGTERM");
     expect(await service.exited).toMatchObject({ code: 0 });
-    expect(said(service).filter((line) => String(line).startsWith("clos"))).toEqual(["closed last", "closed first"]);
+    expect(said(service).slice(-4)).toEqual(["stopping", "closed last", "closed first", "stopped"]);
   });
 
   test("exits 1 past STOP_TIMEOUT_MS, and says what did not close", async () => {

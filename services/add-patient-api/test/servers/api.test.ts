@@ -262,9 +262,9 @@ describe("the process", () => {
   test("has no other faults than it says: a wrong broker URL ends it with one clear message and no password (pitfall 110)", async ({
     startService,
   }) => {
-    await expect(
-      startService("add-patient-api", { AMQP_URL: "http://user:Quartermain@localhost", PORT: "x" }),
-    ).rejects.toThrow(/AMQP_URL[\s\S]*PORT/);
+    const starting = startService("add-patient-api", { AMQP_URL: "http://user:Quartermain@localhost", PORT: "x" });
+    await expect(starting).rejects.toThrow(/AMQP_URL[\s\S]*PORT/);
+    await expect(starting).rejects.not.toThrow("Quartermain");
   });
 });
 
