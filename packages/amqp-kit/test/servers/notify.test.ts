@@ -805,7 +805,7 @@ describe("notify, from a notifier", () => {
 });
 
 describe("notify, on the wire", () => {
-  test("exchanges, queues, bindings and message are those of the wire table (pitfall 21)", async ({
+  test("exchanges, queues, bindings and message are those of the wire table (pitfalls 21, 30)", async ({
     vhost,
     cleanup,
   }) => {
