@@ -27,7 +27,11 @@ const mutants: Mutant[] = [
   {
     without: "a listener for a connection error inside set-up (pitfall 1)",
     file: "connection.ts",
-    find: `model.on("error", (error) => (this.#lastError = hangUp.signal.aborted ? hangUp.signal.reason : error));`,
+    find: `model.on("error", (error) => {
+        this.#lastError = hangUp.signal.aborted ? hangUp.signal.reason : error;
+        // One that amqplib closes by itself takes nothing any more; its \`close\` comes with the broker's answer
+        this.#onLost(model);
+      });`,
     replace: "",
     fails: {
       in: "connection.test.ts",

@@ -402,7 +402,11 @@ export class Connection extends EventEmitter<ConnectionEvents> {
       );
       let isLost = false;
       // What was hung up on has ended for the reason of that
-      model.on("error", (error) => (this.#lastError = hangUp.signal.aborted ? hangUp.signal.reason : error));
+      model.on("error", (error) => {
+        this.#lastError = hangUp.signal.aborted ? hangUp.signal.reason : error;
+        // One that amqplib closes by itself takes nothing any more; its `close` comes with the broker's answer
+        this.#onLost(model);
+      });
       const lost = new Promise<void>((resolve) => {
         model.once("close", (error?: Error) => {
           isLost = true;

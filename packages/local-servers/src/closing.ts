@@ -42,5 +42,7 @@ async function close(opened: Closeable): Promise<void> {
 }
 
 function nameOf(opened: Closeable): string {
-  return typeof opened === "function" ? `a function: ${String(opened).slice(0, 60)}` : opened.constructor.name;
+  if (typeof opened === "function") return `a function: ${String(opened).slice(0, 60)}`;
+  // Those of node:fs have no prototype
+  return "constructor" in opened ? opened.constructor.name : "an object";
 }

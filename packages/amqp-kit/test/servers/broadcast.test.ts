@@ -418,6 +418,7 @@ describe("broadcast, from a sender", () => {
       for (let some = 0; some < 2_000; some++) await market.broadcast(prices, lamp(2));
       clearInterval(turning);
       expect(turns).toBeGreaterThan(0);
+      expect(market.isReady).toBe(what === "channel");
     },
   );
 

@@ -16,6 +16,13 @@ test("what does not close is named when its time is over, and what was opened be
   expect(closed).toEqual(["third", "first"]);
 });
 
+test("an object without a prototype, as node:fs makes them, is closed", async () => {
+  const closed: string[] = [];
+  const bare = Object.assign(Object.create(null), { [Symbol.dispose]: () => closed.push("bare") });
+  await closeAll([bare]);
+  expect(closed).toEqual(["bare"]);
+});
+
 test("of several failures all are told", async () => {
   const failing = [
     () => Promise.reject(new Error("one")),
