@@ -137,6 +137,7 @@ export class Sender {
         if (codeOf(error) === 404) this.#isDeclared = false;
         else this.#dropWaiting("disconnected");
         // What amqplib is closing itself fails at once, until the broker's answer has been read
+        clearInterval(stale);
         await nextTurn();
       } finally {
         clearInterval(stale);

@@ -254,6 +254,8 @@ describe("broadcast, to a listener", () => {
       for (let some = 0; some < 5; some++) await market.broadcast(prices, lamp(0));
     };
     const stranger = cleanup(await bareSender(vhost.url, "prices"));
+    using drops = countDrops("prices");
+    const stalled = (): number => drops.byReason()["stalled"] ?? 0;
     for (let round = 1; round <= 1_000; round++) {
       let voided: Promise<unknown> = Promise.resolve();
       if (round % 2 === 1) {
@@ -266,7 +268,10 @@ describe("broadcast, to a listener", () => {
       }
       const heard: number[] = [];
       const listening = await board.listen(prices, ({ cents }) => heard.push(cents));
+      const stalledBefore = stalled();
       await market.broadcast(prices, lamp(round));
+      // Where machine or broker stood still for a second it was dropped, and counted: not what this is about
+      if (stalled() > stalledBefore) await market.broadcast(prices, lamp(round));
       await expect
         .poll(() => heard.includes(round), { interval: 1, timeout: 5_000, message: `round ${round}` })
         .toBe(true);
