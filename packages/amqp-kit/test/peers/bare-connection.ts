@@ -2,7 +2,7 @@ import amqplib, { type Channel, type ChannelModel } from "amqplib";
 
 interface Bare {
   connection: ChannelModel;
-  /** After a channel, so that all it has published is sent. amqplib's own `close` waits for ever when the connection is lost meanwhile. */
+  /** After a channel, so that all that was said on it is done. amqplib's own `close` waits for ever when the connection is lost meanwhile. */
   close: (channel?: Channel) => Promise<void>;
 }
 

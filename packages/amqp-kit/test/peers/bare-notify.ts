@@ -41,7 +41,7 @@ export async function bareSubscriber(
   await channel.consume(queue, (message) => {
     if (message !== null) void Promise.resolve(onMessage(message)).then(() => channel.ack(message));
   });
-  return { [Symbol.asyncDispose]: () => close() };
+  return { [Symbol.asyncDispose]: () => close(channel) };
 }
 
 /** Has the queue's next message in hand, until it is closed. */
