@@ -600,7 +600,8 @@ describe("receiver too slow: concurrency is bounded, requests expire", () => {
       const asked = numbers(1, 40).map((pieces) => till.request(quote, lamps(pieces)));
       const { channel } = cleanup(await bareTopology(vhost.url, "shop"));
       await expect.poll(async () => (await channel.checkQueue("quote")).messageCount).toBe(40 - concurrency);
-      expect(atWork).toBe(concurrency);
+      // Handed out, some may be on their way
+      await expect.poll(() => atWork).toBe(concurrency);
       gate.resolve();
       await Promise.all(asked);
       expect(most).toBe(concurrency);
