@@ -49,7 +49,9 @@ describe.each([
         { band: "unknown", count: 1 },
       ],
     });
-    expect((await report(reporting, "from=2021-05-31&to=2021-05-31")).days).toEqual([{ date: "2021-05-31", count: 1 }]);
+    await expect
+      .poll(async () => (await report(reporting, "from=2021-05-31&to=2021-05-31")).days)
+      .toEqual([{ date: "2021-05-31", count: 1 }]);
   });
 
   test("two patients under one message id, from a sender that counts anew, are both counted", async ({
