@@ -1,3 +1,5 @@
+import { within } from "./within.ts";
+
 export type Closeable = AsyncDisposable | Disposable | (() => unknown);
 
 /** Enough to remove a broker's container on a busy machine. */
@@ -14,25 +16,14 @@ export async function closeAll(
 ): Promise<void> {
   const errors: unknown[] = [];
   for (const [index, one] of [...opened.entries()].toReversed()) {
-    await inTime(one, `${index + 1} of ${opened.length}, ${nameOf(one)},`, timeoutMs).catch((error: unknown) =>
-      errors.push(error),
-    );
+    const late = (): Error =>
+      new Error(
+        `What was opened as ${index + 1} of ${opened.length}, ${nameOf(one)}, was not closed within ${timeoutMs} ms.`,
+      );
+    await within(close(one), timeoutMs, late).catch((error: unknown) => errors.push(error));
   }
   if (errors.length > 1) throw new AggregateError(errors, `${errors.length} of what was opened could not be closed.`);
   if (errors.length === 1) throw errors[0];
-}
-
-async function inTime(opened: Closeable, what: string, timeoutMs: number): Promise<void> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => late.reject(new Error(`What was opened as ${what} was not closed within ${timeoutMs} ms.`)),
-    timeoutMs,
-  );
-  try {
-    await Promise.race([close(opened), late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 async function close(opened: Closeable): Promise<void> {

@@ -4,6 +4,7 @@ import { basename } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { guard } from "./watchdog.ts";
+import { within } from "./within.ts";
 
 export interface StartProcessOptions {
   /** Path of a TypeScript or JavaScript file, run by the Node.js that runs this. Either this or `command` */
@@ -195,13 +196,7 @@ class ChildService implements ServiceProcess {
     const { signal = "SIGTERM", timeoutMs = 20_000 } = options;
     this.#since = performance.now();
     this.signal(signal);
-    const { promise: tooLate, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => reject(this.#failure(`still runs ${timeoutMs} ms after ${signal}`)), timeoutMs);
-    try {
-      return await Promise.race([this.exited, tooLate]);
-    } finally {
-      clearTimeout(timer);
-    }
+    return within(this.exited, timeoutMs, () => this.#failure(`still runs ${timeoutMs} ms after ${signal}`));
   }
 
   async kill(): Promise<Exit> {
