@@ -21,7 +21,7 @@ const staleMs = 1_000;
 interface Waiting {
   body: Buffer;
   properties: Options.Publish;
-  settled: () => void;
+  settled: (isWritten: boolean) => void;
 }
 
 export class Sender {
@@ -88,19 +88,22 @@ export class Sender {
     if (!this.#isClosing) this.#logger.warn({ contract: this.#broadcast.name }, told(error));
   }
 
-  /** Resolves once the message is written, or dropped because it cannot be. */
+  /**
+   * Resolves once the message is written, or dropped because it cannot be. Who is dropped gives the event loop its turn: whoever does nothing
+   * but send would keep a channel from closing, or the connection from coming back.
+   */
   async send<C extends Broadcast>(contract: C, message: Input<C["message"]>): Promise<void> {
     const body = encode(contract.name, contract.message, message);
     if (!this.#connection.isOpen) return this.#drop("disconnected");
     if (this.#connection.isBlocked) return this.#drop("blocked");
     if (this.#waiting.length >= maxWaiting || this.#waitingBytes + body.length > maxWaitingBytes)
       return this.#drop("buffer-full");
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve } = Promise.withResolvers<boolean>();
     const properties = { ...propertiesOf(contract, this.#service, messageIdOf(undefined)), deliveryMode: 1 };
     this.#waiting.push({ body, properties, settled: resolve });
     this.#waitingBytes += body.length;
     this.#sending ??= this.#sendWaiting();
-    await promise;
+    if (!(await promise)) await nextTurn();
   }
 
   async close(): Promise<void> {
@@ -129,16 +132,13 @@ export class Sender {
         for (const { body, properties, settled } of burst) {
           isWritable = channel.raw.publish(this.#broadcast.name, "", body, properties);
           this.#unproven++;
-          settled();
+          settled(true);
         }
         if (!isWritable) await this.#connection.answering(() => channel.drained());
       } catch (error) {
         // The exchange was gone, and took the channel along: what waits goes on the next one.
         if (codeOf(error) === 404) this.#isDeclared = false;
         else this.#dropWaiting("disconnected");
-        // What amqplib is closing itself fails at once, until the broker's answer has been read
-        clearInterval(stale);
-        await nextTurn();
       } finally {
         clearInterval(stale);
       }
@@ -166,7 +166,6 @@ export class Sender {
     return channel;
   }
 
-  /** Gives the event loop its turn: whoever does nothing but send would keep the connection from coming back. */
   async #drop(reason: DropReason): Promise<void> {
     this.#drops.count(reason);
     await nextTurn();
@@ -174,7 +173,7 @@ export class Sender {
 
   #dropWaiting(reason: DropReason): void {
     this.#drops.count(reason, this.#waiting.length);
-    for (const { settled } of this.#waiting) settled();
+    for (const { settled } of this.#waiting) settled(false);
     this.#waiting = [];
     this.#waitingBytes = 0;
   }
