@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
-/** Settings of every workspace's tests. `test/unit` needs nothing; `test/servers` finds or starts its own servers. */
+/** Settings of every workspace's tests. `test/unit` needs no server; `test/servers` and `test/long` find or start theirs. */
 export const servers = defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
@@ -10,8 +10,6 @@ export const servers = defineConfig({
     globalSetup: fileURLToPath(new URL("packages/local-servers/src/vitest-global-setup.ts", import.meta.url)),
     // Most of their time tests wait. A number here, not in vitest.config.ts, whose settings the projects do not inherit
     maxWorkers: 4,
-    // A machine that others use, too, may stand still for a second; the summary names each test that needed it
-    retry: process.env["CI"] === "true" ? 1 : 0,
     expect: { requireAssertions: true, poll: { timeout: 15_000, interval: 20 } },
     // Enough for a broker's restart on a busy machine with two cores
     testTimeout: 60_000,

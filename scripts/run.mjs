@@ -22,7 +22,7 @@ const plans = {
   "bench/src/main.ts": "the figures of docs/scaling.md, on this machine; they mean something while nothing else runs",
   "packages/contracts/definitions.ts":
     "the broker's definitions and the rights that docs/security.md shows: written anew",
-  "scripts/test.ts": "every test that this machine can run, with one summary at the end",
+  "scripts/test.ts": "the tests that this machine can run, with one summary at the end",
   "scripts/check.ts": "format, lint, types, imports, dead code, documents and manifests",
   "scripts/docs.ts": "the documents: code that they show is copied from its file",
   "scripts/kubernetes.ts": "the manifests of deploy/k8s: schemas, and what the sources say",

@@ -1,6 +1,6 @@
 /**
- * `npm test`: everything that this machine can run, with one summary at the end.
- * Arguments go to vitest, and then only what they pick is run: `npm test -- notify`, `npm test -- services/reporting -t "never twice"`.
+ * `npm test` runs types, unit tests and `test/servers`; `npm run test:all` (`--all`) runs `test/long`, too. One summary at the end.
+ * Other arguments go to vitest and pick from all tests: `npm test -- notify`, `npm test -- services/reporting -t "never twice"`.
  */
 import { globSync, readFileSync, rmSync } from "node:fs";
 import { relative, resolve } from "node:path";
@@ -13,8 +13,12 @@ interface Tally {
   passed: number;
   failed: string[];
   skipped: { name: string; needs: string }[];
-  /** Passed, but not at once */
-  repeated: string[];
+  durations: { files: Duration[]; tests: Duration[] };
+}
+
+interface Duration {
+  name: string;
+  ms: number;
 }
 
 /** vitest's JSON report, as far as it is read here */
@@ -32,9 +36,10 @@ interface TurboSummary {
 }
 
 const root = process.cwd();
-const tally: Tally = { passed: 0, failed: [], skipped: [], repeated: [] };
+const tally: Tally = { passed: 0, failed: [], skipped: [], durations: { files: [], tests: [] } };
 let interrupted = false;
-const args = process.argv.slice(2);
+const isAll = process.argv[2] === "--all";
+const args = process.argv.slice(isAll ? 3 : 2);
 const startedAt = performance.now();
 
 if (args.length === 0) {
@@ -104,7 +109,7 @@ async function runVitest(vitestArgs: string[]): Promise<void> {
     "{packages/*,services/*,deploy/*,demo,bench,chaos,interop,scripts}/test/**/*.{test,test-d}.ts",
   );
   const isPicked = (file: string): boolean => filter.length === 0 || filter.some((text) => file.includes(text));
-  const picked = files.filter(vitestArgs.length === 0 ? (file) => !file.includes("/test/unit/") : isPicked);
+  const picked = files.filter(vitestArgs.length === 0 ? isInTier : isPicked);
   if (picked.length === 0) {
     tally.failed.push(`No test file has ${filter.map((text) => `"${text}"`).join(" or ")} in its path.`);
     return;
@@ -137,13 +142,18 @@ async function runVitest(vitestArgs: string[]): Promise<void> {
   }
 }
 
-/** What a try that failed left running: the failure, or the success of the next try, is counted already. */
+/** The folder decides; turbo has run the unit tests. */
+function isInTier(file: string): boolean {
+  return !file.includes("/test/unit/") && (isAll || !file.includes("/test/long/"));
+}
+
+/** An error from what a failed test left running: the failure is counted already. */
 function isLeftByFailure(error: unknown, modules: TestModule[]): boolean {
   if (typeof error !== "object" || error === null) return false;
   const { VITEST_TEST_PATH: path, VITEST_TEST_NAME: name } = error as Record<string, unknown>;
   const module = modules.find(({ moduleId }) => moduleId === path);
   return [...(module?.children.allTests() ?? [])].some(
-    (test) => test.name === name && (test.result().state === "failed" || test.diagnostic()?.flaky === true),
+    (test) => test.name === name && test.result().state === "failed",
   );
 }
 
@@ -167,10 +177,13 @@ function nameOf(test: TestCase): string {
 }
 
 function countModule(module: TestModule, isPicked: boolean): void {
+  const { duration, collectDuration, setupDuration, prepareDuration } = module.diagnostic();
+  const ms = duration + collectDuration + setupDuration + prepareDuration;
+  tally.durations.files.push({ name: relative(root, module.moduleId), ms });
   for (const test of module.children.allTests()) {
     const result = test.result();
     if (result.state === "passed") tally.passed += 1;
-    if (test.diagnostic()?.flaky === true) tally.repeated.push(nameOf(test));
+    tally.durations.tests.push({ name: nameOf(test), ms: test.diagnostic()?.duration ?? 0 });
     if (result.state === "failed") tally.failed.push(nameOf(test));
     if (result.state === "skipped" && !isPicked) {
       tally.skipped.push({ name: nameOf(test), needs: result.note ?? "no reason given" });
@@ -189,10 +202,8 @@ function printSummary(): void {
     console.log(`  Skipped: ${needs}`);
     tests.forEach((test) => console.log(`    ${test.name}`));
   }
-  if (tally.repeated.length > 0) {
-    console.log("  Passed only when repeated, which CI does once:");
-    tally.repeated.forEach((name) => console.log(`    ${name}`));
-  }
+  printSlowest("files", tally.durations.files);
+  printSlowest("tests", tally.durations.tests);
   if (tally.failed.length > 0) {
     console.log("  Failed:");
     tally.failed.forEach((name) => console.log(`    ${name}`));
@@ -200,6 +211,17 @@ function printSummary(): void {
   console.log(counts());
   const isGood = tally.failed.length === 0 && tally.passed > 0;
   process.exitCode = interrupted ? 130 : isGood ? 0 : 1;
+}
+
+function printSlowest(what: string, durations: Duration[]): void {
+  const slowest = durations.toSorted((a, b) => b.ms - a.ms).slice(0, 10);
+  if (slowest.length === 0) return;
+  console.log(`  Slowest ${what}, in seconds:`);
+  slowest.forEach(({ name, ms }) => console.log(`    ${(ms / 1000).toFixed(1).padStart(5)}  ${shortened(name)}`));
+}
+
+function shortened(text: string): string {
+  return text.length > 130 ? `${text.slice(0, 129)}…` : text;
 }
 
 function counts(): string {
