@@ -7,7 +7,7 @@ export const servers = defineConfig({
     include: ["test/**/*.test.ts"],
     typecheck: { enabled: true, include: ["test/unit/**/*.test-d.ts"] },
     // One broker and one PostgreSQL per run, started when the first test asks for one
-    globalSetup: fileURLToPath(new URL("packages/local-servers/src/vitest-global-setup.ts", import.meta.url)),
+    globalSetup: fileURLToPath(new URL("packages/local-servers/src/vitest/global-setup.ts", import.meta.url)),
     // Most of their time tests wait. A number here, not in vitest.config.ts, whose settings the projects do not inherit
     maxWorkers: 4,
     expect: { requireAssertions: true, poll: { timeout: 15_000, interval: 20 } },

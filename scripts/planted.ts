@@ -173,6 +173,19 @@ const violations: Violation[] = [
     because: /stand alone/,
     plant: { "packages/service-kit/src/planted.ts": plants('import "@amqp-idioms/outbox";\n') },
   },
+  ...(
+    [
+      ["processes", "../faults/proxy.ts", /lowest room/],
+      ["faults", "../rabbitmq/management.ts", /faults imports processes only/],
+      ["rabbitmq", "../postgres/start.ts", /rabbitmq imports processes and faults only/],
+      ["postgres", "../vitest/closing.ts", /postgres imports processes and faults only/],
+    ] as const
+  ).map(([room, specifier, because]): Violation => ({
+    what: `local-servers: ${room} that imports ${specifier}`,
+    fails: "lint",
+    because,
+    plant: { [`packages/local-servers/src/${room}/planted.ts`]: plants(`import ${JSON.stringify(specifier)};\n`) },
+  })),
   {
     what: "the kit that imports a contract of this system",
     fails: "lint",

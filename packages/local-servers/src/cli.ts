@@ -3,8 +3,8 @@
  * `local-servers`: starts a RabbitMQ and a PostgreSQL for developing one service, prints where they are as lines for a
  * shell, and holds them until Ctrl-C.
  */
-import { startPostgres } from "./postgres.ts";
-import { startRabbitMq } from "./rabbitmq.ts";
+import { startPostgres } from "./postgres/start.ts";
+import { startRabbitMq } from "./rabbitmq/start.ts";
 
 const started: { close(): Promise<void> }[] = [];
 let isStopping = false;

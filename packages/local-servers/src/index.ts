@@ -1,18 +1,20 @@
-export { type AmqpFrame, amqpMethods } from "./amqp-frames.ts";
-export { handshake } from "./amqp-handshake.ts";
-export { freePorts } from "./free-ports.ts";
-export * from "./management.ts";
-export * from "./postgres.ts";
-export { privateFolder, type PrivateFolder } from "./private-process.ts";
-export * from "./proxy.ts";
-export {
-  type RabbitMq,
-  type RabbitMqSource,
-  rabbitMqSources,
-  startRabbitMq,
-  type StartRabbitMqOptions,
-} from "./rabbitmq.ts";
-export * from "./rabbitmq-cluster.ts";
-export * from "./service-process.ts";
-export type { SharedBroker } from "./shared-servers.ts";
-export * from "./virtual-host.ts";
+// Servers
+export * from "./rabbitmq/broker.ts";
+export { startRabbitMq, type StartRabbitMqOptions } from "./rabbitmq/start.ts";
+export * from "./rabbitmq/cluster.ts";
+export * from "./rabbitmq/virtual-host.ts";
+export * from "./rabbitmq/management.ts";
+export { handshake } from "./rabbitmq/handshake.ts";
+export * from "./postgres/server.ts";
+export * from "./postgres/start.ts";
+export { createDatabase, type Database, postgresVersion } from "./postgres/database.ts";
+
+// Processes
+export * from "./processes/service-process.ts";
+export { freePorts } from "./processes/free-ports.ts";
+export { privateFolder, type PrivateFolder } from "./processes/private-process.ts";
+
+// Faults
+export * from "./faults/proxy.ts";
+export type { CutHow, Direction, FrameFilter, Link, Verdict } from "./faults/link.ts";
+export { type AmqpFrame, amqpMethods } from "./faults/amqp-frames.ts";

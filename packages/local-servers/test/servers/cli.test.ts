@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
 import { handshake, startProcess } from "../../src/index.ts";
-import { test } from "../../src/vitest.ts";
+import { test } from "../../src/vitest/fixtures.ts";
 
 test("local-servers prints where its servers are, and Ctrl-C stops them in time", async ({ broker, cleanup }) => {
   const program = cleanup(

@@ -1,7 +1,7 @@
 import { describe, expect } from "vitest";
 import { Client } from "pg";
 import { handshake } from "../../src/index.ts";
-import { test } from "../../src/vitest.ts";
+import { test } from "../../src/vitest/fixtures.ts";
 
 const seen = { vhosts: new Set<string>(), databases: new Set<string>(), closed: [] as string[] };
 

@@ -6,9 +6,9 @@ import { fileURLToPath } from "node:url";
 import { getContainerRuntimeClient } from "testcontainers";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { startPostgres, startProcess, startRabbitMq } from "../../src/index.ts";
-import { findPostgres } from "../../src/postgres-machine.ts";
-import { findRabbitMq } from "../../src/rabbitmq-machine.ts";
-import { whyNoContainers } from "../../src/container.ts";
+import { findPostgres } from "../../src/postgres/machine.ts";
+import { findRabbitMq } from "../../src/rabbitmq/machine.ts";
+import { whyNoContainers } from "../../src/processes/container.ts";
 
 const hold = fileURLToPath(new URL("processes/hold.ts", import.meta.url));
 

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect } from "vitest";
 import { amqpMethods, handshake, startProxy } from "../../src/index.ts";
-import { type Cleanup, test } from "../../src/vitest.ts";
+import { type Cleanup, test } from "../../src/vitest/fixtures.ts";
 import { openClient, queue } from "../peers/amqp-client.ts";
 
 /** A server that sends back what it gets, and its URL. */

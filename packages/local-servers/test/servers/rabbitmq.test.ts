@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, type TestContext } from "vitest";
 import { createVirtualHost, handshake, type RabbitMq, startRabbitMq } from "../../src/index.ts";
-import { test } from "../../src/vitest.ts";
+import { test } from "../../src/vitest/fixtures.ts";
 import { openClient } from "../peers/amqp-client.ts";
 
 /** The broker from this source, or this test is skipped. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { FrameReader } from "../../src/amqp-frames.ts";
+import { FrameReader } from "../../src/faults/amqp-frames.ts";
 
 const header = Buffer.from("AMQP\0\0\x09\x01", "latin1");
 /** basic.ack of delivery tag 1 on channel 3 */

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { delimiter, dirname, join } from "node:path";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { freePorts } from "./free-ports.ts";
+import { freePorts } from "../processes/free-ports.ts";
 import {
   type Account,
   execute,
@@ -13,17 +13,10 @@ import {
   PrivateProcess,
   privateFolder,
   unprivilegedAccount,
-} from "./private-process.ts";
-import {
-  type BrokerPorts,
-  type BrokerTls,
-  type Credentials,
-  rabbitMqConfig,
-  tlsConfig,
-  tlsFiles,
-} from "./rabbitmq-config.ts";
-import { retryUntil } from "./retry-until.ts";
-import type { ServerEngine } from "./server-engine.ts";
+} from "../processes/private-process.ts";
+import { type BrokerPorts, type BrokerTls, type Credentials, rabbitMqConfig, tlsConfig, tlsFiles } from "./config.ts";
+import { retryUntil } from "../processes/retry-until.ts";
+import type { ServerEngine } from "../processes/server-engine.ts";
 
 /** Where the scripts themselves are: what stands on PATH may be a wrapper that insists on the system's own node. */
 const scriptPlaces = [

@@ -1,3 +1,6 @@
+import { randomBytes } from "node:crypto";
+import { freePorts } from "../processes/free-ports.ts";
+
 export interface Credentials {
   user: string;
   password: string;
@@ -18,6 +21,18 @@ export interface BrokerTls {
   key: string;
   /** Whoever connects by TLS must show a certificate that `ca` has signed. @default false */
   verifyPeer?: boolean;
+}
+
+/** @param hostName  where clients will reach the broker: a name or an address */
+export type MakeTls = (hostName: string) => Promise<BrokerTls>;
+
+export async function brokerPorts(tls?: MakeTls): Promise<BrokerPorts> {
+  const [amqp = 0, management = 0, amqps] = await freePorts(tls === undefined ? 2 : 3);
+  return { amqp, management, amqps };
+}
+
+export function randomCredentials(): Credentials {
+  return { user: `local-${randomBytes(3).toString("hex")}`, password: randomBytes(12).toString("hex") };
 }
 
 /** Lines of rabbitmq.conf, wherever it runs. */

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { execute } from "./private-process.ts";
+import { execute } from "../processes/private-process.ts";
 
 /** @returns why apt cannot be used here, or undefined when it can */
 export async function whyNoApt(): Promise<string | undefined> {

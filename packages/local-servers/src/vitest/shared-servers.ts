@@ -1,7 +1,4 @@
-import type { RabbitMq } from "./rabbitmq.ts";
-
-/** The broker of a whole test run: many tests use it at once, so that nobody may stop it. */
-export type SharedBroker = Pick<RabbitMq, "url" | "managementUrl" | "source" | "version" | "isOwned">;
+import type { SharedBroker } from "../rabbitmq/broker.ts";
 
 /** What the process that runs vitest tells its workers. */
 export interface SharedServers {

@@ -1,7 +1,9 @@
 import { randomBytes } from "node:crypto";
-import type { ContainerEngine } from "./container.ts";
+import type { ContainerEngine } from "../processes/container.ts";
 import { Management } from "./management.ts";
-import { brokerPorts, type Owned, OwnedRabbitMq, type RabbitMq, randomCredentials } from "./rabbitmq.ts";
+import type { RabbitMq } from "./broker.ts";
+import { brokerPorts, randomCredentials } from "./config.ts";
+import { type Owned, OwnedRabbitMq } from "./owned.ts";
 import { createVirtualHost, type VirtualHost } from "./virtual-host.ts";
 
 /** One node of a cluster, at an address of its own that stays the same. */
@@ -51,12 +53,12 @@ const config = [
  */
 export async function startRabbitMqCluster(options: { log?: (line: string) => void } = {}): Promise<RabbitMqCluster> {
   const { log = () => {} } = options;
-  const containers = await import("./container.ts");
+  const containers = await import("../processes/container.ts");
   const missing = await containers.whyNoContainers();
   if (missing !== undefined) {
     throw new Error(`Three RabbitMQ nodes need containers: ${missing}. Start one: sudo systemctl start docker`);
   }
-  const { createRabbitMqContainer, rabbitMqImage } = await import("./rabbitmq-container.ts");
+  const { createRabbitMqContainer, rabbitMqImage } = await import("./container.ts");
   if (!(await containers.hasImage(rabbitMqImage))) log(`Fetching the image ${rabbitMqImage}, this once`);
   log(`Starting three RabbitMQ nodes in containers (${rabbitMqImage})`);
   await using starting = new AsyncDisposableStack();

@@ -1,7 +1,7 @@
 import { open, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { type Account, execute } from "./private-process.ts";
-import { guard } from "./watchdog.ts";
+import { type Account, execute } from "../processes/private-process.ts";
+import { guard } from "../processes/watchdog.ts";
 
 /** A disk of a server's own, which can be full. */
 export interface SmallDisk {

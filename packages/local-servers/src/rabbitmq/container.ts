@@ -1,12 +1,5 @@
-import { ContainerEngine } from "./container.ts";
-import {
-  type BrokerPorts,
-  type BrokerTls,
-  type Credentials,
-  rabbitMqConfig,
-  tlsConfig,
-  tlsFiles,
-} from "./rabbitmq-config.ts";
+import { ContainerEngine } from "../processes/container.ts";
+import { type BrokerPorts, type BrokerTls, type Credentials, rabbitMqConfig, tlsConfig, tlsFiles } from "./config.ts";
 
 export const rabbitMqImage = "rabbitmq:4.3-management";
 

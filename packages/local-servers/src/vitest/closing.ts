@@ -1,4 +1,4 @@
-import { within } from "./within.ts";
+import { within } from "../processes/within.ts";
 
 export type Closeable = AsyncDisposable | Disposable | (() => unknown);
 

@@ -9,9 +9,9 @@ import {
   PrivateProcess,
   privateFolder,
   unprivilegedAccount,
-} from "./private-process.ts";
-import type { ServerEngine } from "./server-engine.ts";
-import { mountSmallDisk, type SmallDisk } from "./small-disk.ts";
+} from "../processes/private-process.ts";
+import type { ServerEngine } from "../processes/server-engine.ts";
+import { mountSmallDisk, type SmallDisk } from "../faults/small-disk.ts";
 
 /** @returns the folder of initdb and postgres, the newest if there are several, or undefined when it is not installed */
 export function findPostgres(): string | undefined {

@@ -4,10 +4,11 @@ import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { beforeAll, inject, test as base } from "vitest";
 import { type Closeable, closeAll } from "./closing.ts";
-import { createDatabase } from "./postgres.ts";
-import { type RabbitMq, type RabbitMqSource, startRabbitMq, type StartRabbitMqOptions } from "./rabbitmq.ts";
-import type { SharedBroker, SharedServers } from "./shared-servers.ts";
-import { createVirtualHost } from "./virtual-host.ts";
+import { createDatabase } from "../postgres/database.ts";
+import type { RabbitMq, RabbitMqSource, SharedBroker } from "../rabbitmq/broker.ts";
+import { startRabbitMq, type StartRabbitMqOptions } from "../rabbitmq/start.ts";
+import type { SharedServers } from "./shared-servers.ts";
+import { createVirtualHost } from "../rabbitmq/virtual-host.ts";
 
 export { closeAll };
 

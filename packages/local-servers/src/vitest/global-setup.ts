@@ -5,8 +5,10 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import type { TestProject } from "vitest/node";
-import { type RabbitMq, startRabbitMq } from "./rabbitmq.ts";
-import { type PostgresResult, postgresVersion, startPostgres } from "./postgres.ts";
+import { postgresVersion } from "../postgres/database.ts";
+import { type PostgresResult, startPostgres } from "../postgres/start.ts";
+import type { RabbitMq } from "../rabbitmq/broker.ts";
+import { startRabbitMq } from "../rabbitmq/start.ts";
 import type { SharedServers } from "./shared-servers.ts";
 
 interface Door {

@@ -1,41 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { Client } from "pg";
-import { freePorts } from "./free-ports.ts";
-import { createPostgresCluster, findPostgres } from "./postgres-machine.ts";
-import { retryUntil } from "./retry-until.ts";
-import type { ServerEngine } from "./server-engine.ts";
-import { canMountDisks, type SmallDisk } from "./small-disk.ts";
-
-/** The one that `DATABASE_URL` names, a container, or the PostgreSQL installed on this machine as a private cluster. */
-export type PostgresSource = "named" | "container" | "machine";
-
-export const postgresSources: readonly PostgresSource[] = ["named", "container", "machine"];
+import { canMountDisks } from "../faults/small-disk.ts";
+import { freePorts } from "../processes/free-ports.ts";
+import { createDatabase, query } from "./database.ts";
+import { createPostgresCluster, findPostgres } from "./machine.ts";
+import { OwnedPostgres } from "./owned.ts";
+import { type Postgres, type PostgresSource, postgresSources } from "./server.ts";
 
 const postgresImage = "postgres:17";
-
-export interface Postgres extends AsyncDisposable {
-  /** `postgres://user:password@host:port/postgres`; the same throughout */
-  readonly url: string;
-  readonly source: PostgresSource;
-  readonly isOwned: boolean;
-  /** What its data is on, when `diskBytes` was asked for and could be had */
-  readonly disk: SmallDisk | undefined;
-  /** A new, empty database. */
-  createDatabase(): Promise<Database>;
-  start(): Promise<void>;
-  stop(): Promise<void>;
-  restart(): Promise<void>;
-  /** `kill -9`: it stays down until `start()`. */
-  kill(): Promise<void>;
-  /** Ends it at once and removes every trace; a named one stays as it is. */
-  close(): Promise<void>;
-}
-
-export interface Database extends AsyncDisposable {
-  readonly url: string;
-  /** Drops it; its clients are thrown out. */
-  close(): Promise<void>;
-}
 
 export interface StartPostgresOptions {
   /** Where to look, in this order. @default all three, as `postgresSources` has them */
@@ -107,7 +78,7 @@ const ways: Record<
     return namedPostgres(url, host);
   },
   async container(_env, log) {
-    const containers = await import("./container.ts");
+    const containers = await import("../processes/container.ts");
     const missing = await containers.whyNoContainers();
     if (missing !== undefined) return missing;
     if (!(await containers.hasImage(postgresImage))) log(`Fetching the image ${postgresImage}, this once`);
@@ -134,82 +105,6 @@ const ways: Record<
   },
 };
 
-class OwnedPostgres implements Postgres {
-  readonly url: string;
-  readonly source: PostgresSource;
-  readonly isOwned = true;
-  readonly disk: SmallDisk | undefined;
-  readonly #engine: ServerEngine;
-  #isClosed = false;
-
-  static async start(
-    engine: ServerEngine,
-    url: string,
-    source: PostgresSource,
-    disk?: SmallDisk,
-  ): Promise<OwnedPostgres> {
-    const server = new OwnedPostgres(engine, url, source, disk);
-    try {
-      await server.start();
-      return server;
-    } catch (error) {
-      await server.close();
-      throw error;
-    }
-  }
-
-  private constructor(engine: ServerEngine, url: string, source: PostgresSource, disk: SmallDisk | undefined) {
-    this.disk = disk;
-    this.url = url;
-    this.source = source;
-    this.#engine = engine;
-  }
-
-  async start(): Promise<void> {
-    await retryUntil("PostgreSQL's start", () => this.#startOnce(), {
-      timeoutMs: 60_000,
-      giveUp: async () => (this.#isClosed ? "it was closed meanwhile" : undefined),
-    }).catch(async (error: unknown) => {
-      throw new Error(`PostgreSQL did not start. Its last lines:\n${await this.#engine.lastOutput()}`, {
-        cause: error,
-      });
-    });
-  }
-
-  /** After a kill -9 it ends by itself while children of the killed one still hold its memory: then it is started again. */
-  async #startOnce(): Promise<void> {
-    if (!(await this.#engine.isRunning())) await this.#engine.start();
-    await query(this.url, "SELECT 1");
-  }
-
-  async stop(): Promise<void> {
-    if (await this.#engine.isRunning()) await this.#engine.stop();
-  }
-
-  async restart(): Promise<void> {
-    await this.stop();
-    await this.start();
-  }
-
-  async kill(): Promise<void> {
-    if (await this.#engine.isRunning()) await this.#engine.kill();
-  }
-
-  createDatabase(): Promise<Database> {
-    return createDatabase(this.url);
-  }
-
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    await this.#engine.remove();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
-}
-
 function namedPostgres(url: string, host: string): Postgres {
   const refuse = (): Promise<never> =>
     Promise.reject(
@@ -228,32 +123,4 @@ function namedPostgres(url: string, host: string): Postgres {
     close: async () => {},
     [Symbol.asyncDispose]: async () => {},
   };
-}
-
-/** @param serverUrl of any database of the server, with a user that may create databases */
-export async function createDatabase(serverUrl: string): Promise<Database> {
-  const name = `test_${randomBytes(6).toString("hex")}`;
-  await query(serverUrl, `CREATE DATABASE ${name}`);
-  const url = new URL(serverUrl);
-  url.pathname = `/${name}`;
-  const close = async (): Promise<void> =>
-    void (await query(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
-  return { url: url.href, close, [Symbol.asyncDispose]: close };
-}
-
-/** @returns what the server says of itself, such as "17.2" */
-export async function postgresVersion(url: string): Promise<string> {
-  const [row] = await query(url, "SHOW server_version");
-  return String(row?.["server_version"]).split(" ")[0] ?? "";
-}
-
-async function query(url: string, statement: string): Promise<Record<string, unknown>[]> {
-  const client = new Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
-  client.on("error", () => {});
-  await client.connect();
-  try {
-    return (await client.query(statement)).rows;
-  } finally {
-    await client.end();
-  }
 }
