@@ -134,7 +134,8 @@ function checkService(service: string): void {
   const [{ image, ports, env, volumeMounts }] = containers;
   const [{ secret }] = volumes;
   const settings = new Map(env.map(({ name, value }) => [name, value]));
-  const readme = readFileSync("README.md", "utf8");
+  const settingsPage = "packages/service-kit/README.md";
+  const knownSettings = readFileSync(settingsPage, "utf8");
   const main = readFileSync(`services/${service}/src/main.ts`, "utf8");
 
   if (image !== `amqp-idioms/${service}`) say(`the image is ${image}, not amqp-idioms/${service}`);
@@ -143,7 +144,7 @@ function checkService(service: string): void {
     say(`port, PORT and services/${service}/src/main.ts (${port}) are not the same`);
   }
   for (const name of settings.keys()) {
-    if (!readme.includes(`\`${name}\``)) say(`README.md knows no setting ${name}`);
+    if (!knownSettings.includes(`\`${name}\``)) say(`${settingsPage} knows no setting ${name}`);
   }
   if (secret.secretName !== service) say(`mounts the Secret ${secret.secretName}, not its own`);
   const wanted = {

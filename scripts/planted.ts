@@ -435,7 +435,7 @@ const violations: Violation[] = [
         what: "a setting that no service has",
         file: "services/patient-registry.yaml",
         replace: ["name: HOST,", "name: PLANTED,"],
-        because: /patient-registry\.yaml: README\.md knows no setting PLANTED/,
+        because: /patient-registry\.yaml: packages\/service-kit\/README\.md knows no setting PLANTED/,
       },
       {
         what: "a policy that selects nobody",
