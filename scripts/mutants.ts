@@ -26,7 +26,7 @@ const patienceMs = 5 * 60_000;
 const mutants: Mutant[] = [
   {
     without: "a listener for a connection error inside set-up (pitfall 1)",
-    file: "connection.ts",
+    file: "broker/connection.ts",
     find: `model.on("error", (error) => {
         this.#lastError = hangUp.signal.aborted ? hangUp.signal.reason : error;
         // One that amqplib closes by itself takes nothing any more; its \`close\` comes with the broker's answer
@@ -40,7 +40,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "the look whether a connection was lost inside set-up (pitfall 2)",
-    file: "connection.ts",
+    file: "broker/connection.ts",
     find: `await Promise.race([look(), lost]);\n      if (isLost) throw new Error("closed");`,
     replace: "void look;\n      void isLost;",
     fails: {
@@ -50,7 +50,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "the look whether it was lost as a channel was opened (pitfall 2)",
-    file: "connection.ts",
+    file: "broker/connection.ts",
     find: `if (this.#model !== model) throw new Error("closed");`,
     replace: "",
     fails: {
@@ -62,7 +62,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "a listener for a channel's errors (pitfall 7)",
-    file: "connection.ts",
+    file: "broker/channel.ts",
     find: `raw.on("error", (error) => (this.#reason = error));`,
     replace: "",
     fails: {
@@ -74,7 +74,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "noDelay, against Nagle's algorithm (pitfall 12a)",
-    file: "connection.ts",
+    file: "broker/connection.ts",
     find: "noDelay: true",
     replace: "noDelay: false",
     fails: {
@@ -86,7 +86,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "the look whether the exchange has vanished (pitfall 18)",
-    file: "broadcast.ts",
+    file: "broadcast/sender.ts",
     find: "await channel.raw.checkExchange(this.#broadcast.name);",
     replace: "",
     fails: {
@@ -96,7 +96,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "a channel of its own for each look (pitfall 24)",
-    file: "connection.ts",
+    file: "broker/connection.ts",
     find: "const channel = await this.channel();",
     replace: `const shared = this as { admin?: Channel };
     const channel = (shared.admin ??= await this.channel());
@@ -108,7 +108,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "an end to waiting for drain when the channel closes (pitfall 35)",
-    file: "connection.ts",
+    file: "broker/channel.ts",
     find: `this.raw.on("drain", resolve).on("close", resolve);`,
     replace: `this.raw.on("drain", resolve);`,
     fails: {
@@ -118,7 +118,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "the window of unconfirmed messages (pitfall 36)",
-    file: "publisher.ts",
+    file: "broker/publisher.ts",
     find: "const maxUnconfirmed = 1_000;",
     replace: "const maxUnconfirmed = Infinity;",
     fails: {
@@ -128,7 +128,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "mandatory (pitfall 38)",
-    file: "publisher.ts",
+    file: "broker/publisher.ts",
     find: "mandatory: true }",
     replace: "mandatory: false }",
     fails: {
@@ -138,7 +138,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "the message id by which a return finds its publish (pitfall 39)",
-    file: "publisher.ts",
+    file: "broker/publisher.ts",
     find: "entry.messageId === properties.messageId && !entry.isReturned",
     replace: "properties !== undefined && !entry.isReturned",
     fails: {
@@ -148,7 +148,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "the correlation id by which a reply finds its request (pitfall 68)",
-    file: "request-response.ts",
+    file: "request-response/requester.ts",
     find: "const pending = this.#pending.get(String(message.properties.correlationId));",
     replace: "const [pending] = this.#pending.values();",
     fails: {
@@ -158,7 +158,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "forgetting who no longer waits, against late replies (pitfall 68)",
-    file: "request-response.ts",
+    file: "request-response/requester.ts",
     find: "this.#pending.delete(correlationId);",
     replace: "",
     fails: {
@@ -168,7 +168,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "the check of reply_to (pitfall 71)",
-    file: "request-response.ts",
+    file: "request-response/responder.ts",
     find: "/^amq\\.gen-[A-Za-z0-9_-]{1,64}$/.test(replyTo)",
     replace: "replyTo.length < 256",
     fails: {

@@ -44,7 +44,7 @@ function titlesIn(file: string): Set<string> {
 /** Each sentence that the kit logs as a warning or an error is explained: by what stands in it outside of `${…}`. */
 function linesUntold(): string[] {
   const page = readFileSync(operations, "utf8");
-  return globSync("packages/amqp-kit/src/*.ts").flatMap((file) => {
+  return globSync("packages/amqp-kit/src/**/*.ts").flatMap((file) => {
     const calls = readFileSync(file, "utf8").matchAll(/[lL]ogger\.(?:warn|error)\(([^]*?)\);\n/g);
     return [...calls]
       .flatMap(([, call = ""]) => [...call.matchAll(/"[^"\n]{12,}"|`[^`\n]{12,}`/g)].map(([text]) => text.slice(1, -1)))

@@ -4,7 +4,7 @@ export const mutant: MutantDeclaration = {
   what: "a responder begins a request after its time limit",
   patches: [
     {
-      file: "packages/amqp-kit/src/request-response.ts",
+      file: "packages/amqp-kit/src/request-response/responder.ts",
       find: "if (expiresAt !== undefined && expiresAt <= performance.now()) {",
       replace: "if (expiresAt !== undefined && expiresAt < 0) {",
     },

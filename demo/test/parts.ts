@@ -137,7 +137,7 @@ async function operate(stage: Stage): Promise<void> {
   await notify(stage);
   const env = { PATH: process.env["PATH"], AMQP_URL: stage.urlOf("operator") };
   const dead = async (...args: string[]): Promise<string> => {
-    const command = ["packages/amqp-kit/src/cli.ts", "dead", ...args];
+    const command = ["packages/amqp-kit/src/dead-letters/cli.ts", "dead", ...args];
     return (await execute(process.execPath, command, { cwd: root, env })).stdout;
   };
   assert.equal((await dead("list")).match(/\.dead: 2 messages/g)?.length, 2);

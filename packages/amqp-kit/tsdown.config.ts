@@ -2,7 +2,12 @@ import { defineConfig } from "tsdown";
 
 /** What npm users get; inside this repository everybody imports src directly. */
 export default defineConfig({
-  entry: ["src/index.ts", "src/contract.ts", "src/derive.ts", "src/cli.ts"],
+  entry: {
+    index: "src/index.ts",
+    contract: "src/contract.ts",
+    derive: "src/derive/index.ts",
+    cli: "src/dead-letters/cli.ts",
+  },
   format: "esm",
   platform: "node",
   target: "node22",

@@ -16,7 +16,7 @@ if (out === "" || globSync(`${folder}/src/main.ts`).length === 0) {
 const root = process.cwd();
 const main = `${folder}/src/main.ts`;
 // The operator's tool goes with what sets its user up
-const tools = folder === "deploy/setup" ? ["packages/amqp-kit/src/cli.ts"] : [];
+const tools = folder === "deploy/setup" ? ["packages/amqp-kit/src/dead-letters/cli.ts"] : [];
 const isOurs = (id: string): boolean => /^(@amqp-idioms\/|amqp-kit(\/|$)|\.|\/)/.test(id);
 const bundle = await rolldown({
   input: [main, ...tools].map((program) => resolve(program)),

@@ -19,16 +19,18 @@ export type {
 } from "./contract.ts";
 
 // connect, and the six verbs: broadcast, listen; notify, subscribe; request, respond
-export { connect } from "./amqp.ts";
-export type { Amqp, ConnectOptions, Consuming } from "./amqp.ts";
-export type { TlsOptions } from "./tls.ts";
+export { connect } from "./session.ts";
+export type { ConnectOptions } from "./session.ts";
+export type { Amqp, Consuming } from "./verbs.ts";
+export type { TlsOptions } from "./broker/tls.ts";
 export type { ListenOptions, RespondOptions, SubscribeOptions } from "./options.ts";
-export type { NotifyOptions } from "./notify.ts";
-export type { RequestOptions } from "./request-response.ts";
-export type { Delivery } from "./message.ts";
+export type { NotifyOptions } from "./notify/notifier.ts";
+export type { RequestOptions } from "./request-response/requester.ts";
+export type { Delivery } from "./messages/delivery.ts";
 
 // what it tells: a logger to hand over, and what it counts as node:diagnostics_channel messages
-export type { AmqpKitEvents, DropReason, Logger } from "./telemetry.ts";
+export type { AmqpKitEvents, DropReason } from "./telemetry/events.ts";
+export type { Logger } from "./telemetry/log.ts";
 
 // errors; a subscriber's handler throws RetryLater and Reject
 export {

@@ -1,5 +1,5 @@
 import { UsageError } from "./errors.ts";
-import type { SubscriberOptions } from "./notify.ts";
+import type { SubscriberOptions } from "./notify/subscriber.ts";
 
 /** Options of the verbs that take, and how those of all verbs are checked: a misspelt one would be ignored in silence. */
 

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 
-export const cli = join(import.meta.dirname, "../src/cli.ts");
+export const cli = join(import.meta.dirname, "../src/dead-letters/cli.ts");
 export const systemFile = join(import.meta.dirname, "contracts.ts");
 
 /** @param broker  its URL, or all variables; undefined: AMQP_URL is not set */

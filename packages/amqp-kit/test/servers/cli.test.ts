@@ -13,7 +13,7 @@ import {
 } from "@amqp-idioms/local-servers";
 import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
-import { operatorPermissions } from "../../src/derive.ts";
+import { operatorPermissions } from "../../src/derive/permissions.ts";
 import { connect } from "../../src/index.ts";
 import { orderPlaced, system } from "../contracts.ts";
 import { amqpKit, cli, systemFile } from "../operator.ts";

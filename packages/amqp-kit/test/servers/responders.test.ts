@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { amqpMethods, type ServiceProcess, startProxy } from "@amqp-idioms/local-servers";
 import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
-import { permissionsOf, type Permissions } from "../../src/derive.ts";
+import { permissionsOf, type Permissions } from "../../src/derive/permissions.ts";
 import { connect, defineSystem, operation, RequestTimeoutError, TopologyError } from "../../src/index.ts";
 import { begunBy, double, failure, lamps, numbers, openShop, responderProcess, postQuote } from "../asking.ts";
 import { Quote, quote, QuoteRequest, system } from "../contracts.ts";

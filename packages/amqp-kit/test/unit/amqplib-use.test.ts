@@ -15,27 +15,27 @@ describe("the kit never uses", () => {
   test("arguments that newer brokers refuse, or that belong in a policy (pitfalls 26, 29)", () => {
     for (const word of [/x-queue-mode/, /x-queue-version/, /queueMode/, /x-consumer-timeout/])
       expect(filesThatSay(word)).toEqual([]);
-    expect(filesThatSay(/x-queue-type/)).toEqual(["topology.ts"]);
+    expect(filesThatSay(/x-queue-type/)).toEqual(["broker/topology.ts"]);
   });
 
   test("limits that amqplib and the broker negotiate better (pitfall 45)", () => {
     for (const word of [/frame_?max/i, /channel_?max/i]) expect(filesThatSay(word)).toEqual([]);
-    expect(filesThatSay(/heartbeat/)).toContain("connection.ts");
+    expect(filesThatSay(/heartbeat/)).toContain("broker/connection.ts");
   });
 
   test("calls that have a better one (pitfall 12b)", () => {
     expect(filesThatSay(/waitForConfirms/)).toEqual([]);
-    expect(filesThatSay(/confirmChannel/)).toContain("publisher.ts");
+    expect(filesThatSay(/confirmChannel/)).toContain("broker/publisher.ts");
   });
 
   test("a prefetch for a whole channel (pitfall 55)", () => {
     expect(filesThatSay(/prefetch\([^()]*,/)).toEqual([]);
-    expect(filesThatSay(/raw\.prefetch\(/)).toContain("consumer.ts");
+    expect(filesThatSay(/raw\.prefetch\(/)).toContain("broker/consumer.ts");
   });
 
   test("direct reply-to (pitfalls 63, 64)", () => {
     expect(filesThatSay(/amq\.rabbitmq/)).toEqual([]);
-    expect(filesThatSay(/declareReplyQueue/)).toContain("topology.ts");
+    expect(filesThatSay(/declareReplyQueue/)).toContain("broker/topology.ts");
   });
 
   test("tracing, which would double the spans of somebody else's (pitfalls 108, 109)", () => {
@@ -45,7 +45,7 @@ describe("the kit never uses", () => {
 
   test("a way around the check of certificates (pitfall 113)", () => {
     expect(filesThatSay(/rejectUnauthorized(?!: true)|checkServerIdentity|insecure/i)).toEqual([]);
-    expect(filesThatSay(/rejectUnauthorized: true/)).toEqual(["connection.ts"]);
+    expect(filesThatSay(/rejectUnauthorized: true/)).toEqual(["broker/connection.ts"]);
   });
 });
 

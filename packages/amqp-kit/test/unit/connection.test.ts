@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { backoffMs, codeOf, nameOf, readUrls } from "../../src/connection.ts";
+import { backoffMs } from "../../src/broker/backoff.ts";
+import { codeOf } from "../../src/broker/channel.ts";
+import { nameOf, readUrls } from "../../src/broker/url.ts";
 import { ConnectionError } from "../../src/index.ts";
 
 const [anyone] = readUrls("amqp://host");

@@ -2,16 +2,16 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { help, readArguments } from "../../src/cli-arguments.ts";
-import { Groups, summaryOf } from "../../src/dead-letter-text.ts";
-import { workQueue } from "../../src/dead-letters.ts";
-import type { DeadLetter } from "../../src/dead-letters.ts";
-import { countsLooks, deadPolicy, policyCommand, warningOf } from "../../src/dead-policy.ts";
+import { help, readArguments } from "../../src/dead-letters/arguments.ts";
+import { Groups, summaryOf } from "../../src/dead-letters/text.ts";
+import { workQueue } from "../../src/dead-letters/dead-letters.ts";
+import type { DeadLetter } from "../../src/dead-letters/dead-letters.ts";
+import { countsLooks, deadPolicy, policyCommand, warningOf } from "../../src/derive/dead-policy.ts";
 import { UsageError } from "../../src/errors.ts";
-import { setAsideReasons } from "../../src/retry.ts";
-import { SavedLetters } from "../../src/saved-letters.ts";
-import { Selection } from "../../src/selection.ts";
-import { findSystemFile, loadSystems } from "../../src/system-file.ts";
+import { setAsideReasons } from "../../src/notify/retry.ts";
+import { SavedLetters } from "../../src/dead-letters/saved-letters.ts";
+import { Selection } from "../../src/dead-letters/selection.ts";
+import { findSystemFile, loadSystems } from "../../src/dead-letters/system-file.ts";
 import { system } from "../contracts.ts";
 
 const operations = readFileSync(new URL("../../../../docs/operations.md", import.meta.url), "utf8");

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
-import { Deadline, Gate } from "../../src/deadline.ts";
+import { Deadline, Gate } from "../../src/broker/deadline.ts";
 
 test("a limit longer than a timer can wait, as an expiration from outside may be, does not end at once", async () => {
   const deadline = new Deadline(2 ** 32 - 1);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { broadcast, defineSystem, notification, operation } from "../../src/contract.ts";
-import { definitionsOf, operatorPermissions, permissionsOf } from "../../src/derive.ts";
+import { definitionsOf, operatorPermissions, permissionsOf } from "../../src/derive/permissions.ts";
 import { system } from "../contracts.ts";
 
 const nothing = { configure: "^$", write: "^$", read: "^$" };

@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test, vi } from "vitest";
-import { Drops, silent } from "../../src/telemetry.ts";
+import { Drops } from "../../src/telemetry/drops.ts";
+import { silent } from "../../src/telemetry/log.ts";
 
 test("the first message dropped is logged at once, the others summed up, all of them sooner or later (pitfall 107)", () => {
   vi.useFakeTimers();

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { operation } from "../../src/contract.ts";
 import * as kit from "../../src/index.ts";
-import { setAsideReasons } from "../../src/retry.ts";
+import { setAsideReasons } from "../../src/notify/retry.ts";
 
 const docs = readFileSync(new URL("../../../../docs/errors.md", import.meta.url), "utf8");
 const source = (file: string): string => readFileSync(new URL(`../../src/${file}`, import.meta.url), "utf8");

@@ -6,16 +6,11 @@ import { z } from "zod";
 import { broadcast } from "../../src/contract.ts";
 import type { Decoders, Schema } from "../../src/contract.ts";
 import { AmqpKitError, InvalidMessageError, MessageTooLargeError, UsageError } from "../../src/errors.ts";
-import {
-  decode,
-  deliveryOf,
-  encode,
-  maxBodyBytes,
-  maxHeaderBytes,
-  messageIdOf,
-  propertiesOf,
-  shortString,
-} from "../../src/message.ts";
+import { decode } from "../../src/messages/decode.ts";
+import { deliveryOf } from "../../src/messages/delivery.ts";
+import { encode } from "../../src/messages/encode.ts";
+import { maxBodyBytes, maxHeaderBytes } from "../../src/messages/limits.ts";
+import { messageIdOf, propertiesOf, shortString } from "../../src/messages/properties.ts";
 
 const Order = z.object({ article: z.string(), pieces: z.int().positive() });
 const lamp = { article: "lamp", pieces: 2 };

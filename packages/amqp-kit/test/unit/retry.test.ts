@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { pauseMs } from "../../src/availability.ts";
+import { pauseMs } from "../../src/notify/availability.ts";
 import { Reject, RetryLater } from "../../src/index.ts";
 import { defaultRetryDelaysMs } from "../../src/options.ts";
-import { delayAfter } from "../../src/retry.ts";
+import { delayAfter } from "../../src/notify/retry.ts";
 
 describe("the delay before the next attempt", () => {
   const delaysMs = [1_000, 5_000, 30_000];

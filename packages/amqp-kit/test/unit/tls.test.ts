@@ -1,8 +1,8 @@
 import { createAuthority } from "@amqp-idioms/certificates";
 import { describe, expect, test } from "vitest";
 import { connect, ConnectionError, UsageError } from "../../src/index.ts";
-import { readUrls } from "../../src/connection.ts";
-import { tlsAdvice } from "../../src/tls.ts";
+import { readUrls } from "../../src/broker/url.ts";
+import { tlsAdvice } from "../../src/broker/tls.ts";
 import { system } from "../contracts.ts";
 
 const authority = await createAuthority({ name: "Test authority", days: 1 });

@@ -1,8 +1,8 @@
 import { open, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
-import { UsageError } from "./errors.ts";
-import { told } from "./telemetry.ts";
+import { UsageError } from "../errors.ts";
+import { told } from "../telemetry/log.ts";
 
 /** A new file of JSON Lines that is on the disk before what it holds is deleted elsewhere. Only its owner may read it: it holds bodies. */
 export class SavedLetters implements AsyncDisposable {

@@ -1,16 +1,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Message, Options } from "amqplib";
-import type { Connection } from "./connection.ts";
-import type { Incoming } from "./consumer.ts";
-import { Deadline, maxTimerMs } from "./deadline.ts";
-import { AmqpKitError, ConnectionError, InvalidMessageError, Reject, RemoteError, RetryLater } from "./errors.ts";
-import { maxHeaderBytes, sizeOf } from "./message.ts";
-import { deadQueue, delayQueue, failedExchange } from "./names.ts";
-import { Publisher } from "./publisher.ts";
-import type { Outgoing } from "./publisher.ts";
-import { codeIn, told, withoutValues } from "./telemetry.ts";
-import type { Logger } from "./telemetry.ts";
-import { declareSubscription, isQuorumQueue } from "./topology.ts";
+import type { Connection } from "../broker/connection.ts";
+import type { Incoming } from "../broker/consumer.ts";
+import { Deadline, maxTimerMs } from "../broker/deadline.ts";
+import { Publisher } from "../broker/publisher.ts";
+import type { Outgoing } from "../broker/publisher.ts";
+import { declareSubscription, isQuorumQueue } from "../broker/topology.ts";
+import { AmqpKitError, ConnectionError, InvalidMessageError, Reject, RemoteError, RetryLater } from "../errors.ts";
+import { maxHeaderBytes, sizeOf } from "../messages/limits.ts";
+import { deadQueue, delayQueue, failedExchange } from "../names.ts";
+import { codeIn, told, withoutValues } from "../telemetry/log.ts";
+import type { Logger } from "../telemetry/log.ts";
 
 /**
  * What becomes of a message that a handler could not take: it waits in a delay queue for its next attempt, or is set aside in

@@ -1,8 +1,10 @@
 import type { Message } from "amqplib";
-import type { Operation } from "./contract.ts";
-import { InvalidMessageError, MessageTooLargeError, OperationError, RemoteError } from "./errors.ts";
-import type { Issue } from "./errors.ts";
-import { maxBodyBytes, parse, validate } from "./message.ts";
+import type { Operation } from "../contract.ts";
+import { InvalidMessageError, MessageTooLargeError, OperationError, RemoteError } from "../errors.ts";
+import type { Issue } from "../errors.ts";
+import { parse } from "../messages/decode.ts";
+import { maxBodyBytes } from "../messages/limits.ts";
+import { validate } from "../messages/validate.ts";
 
 /** Error replies: problem details (RFC 9457), whose content type alone tells them from an answer. */
 

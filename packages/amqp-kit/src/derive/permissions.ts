@@ -1,7 +1,7 @@
-import type { System } from "./contract.ts";
+import type { System } from "../contract.ts";
 import { deadPolicy } from "./dead-policy.ts";
 import type { PolicyDefinitions } from "./dead-policy.ts";
-import { deadQueue, delayQueue, escaped, failedExchange, subscriptionQueue, subscriptionQueues } from "./names.ts";
+import { deadQueue, delayQueue, escaped, failedExchange, subscriptionQueue, subscriptionQueues } from "../names.ts";
 
 /**
  * What follows from a system without connecting to anything: each user's rights on the broker, and the definitions that give them.

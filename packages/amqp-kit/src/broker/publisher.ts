@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ConfirmChannel, Message, Options } from "amqplib";
-import type { Channel, Connection } from "./connection.ts";
-import { codeOf, isClosingError } from "./connection.ts";
+import { codeOf } from "./channel.ts";
+import type { Channel } from "./channel.ts";
+import { isClosingError } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import { Gate } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
-import { ClosedError, ConnectionError, PublishError, TopologyError } from "./errors.ts";
-import { told } from "./telemetry.ts";
+import { ClosedError, ConnectionError, PublishError, TopologyError } from "../errors.ts";
+import { told } from "../telemetry/log.ts";
 
 /** Confirms, returns and back-pressure for one exchange, on a channel of its own. Knows no idiom. */
 

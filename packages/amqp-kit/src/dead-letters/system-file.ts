@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { Roles, System } from "./contract.ts";
-import { UsageError } from "./errors.ts";
-import { told } from "./telemetry.ts";
+import type { Roles, System } from "../contract.ts";
+import { UsageError } from "../errors.ts";
+import { told } from "../telemetry/log.ts";
 
 /** Where a command line finds the system: a module that exports what `defineSystem` returned. */
 

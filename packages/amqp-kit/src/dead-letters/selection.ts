@@ -1,6 +1,6 @@
 import type { DeadLetter } from "./dead-letters.ts";
-import { UsageError } from "./errors.ts";
-import { setAsideReasons } from "./retry.ts";
+import { UsageError } from "../errors.ts";
+import { setAsideReasons } from "../notify/retry.ts";
 
 /** Which dead letters are meant, as the command line says it. */
 

@@ -1,154 +1,26 @@
 import { EventEmitter } from "node:events";
-import { isIP } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { SecureContext } from "node:tls";
 import amqplib from "amqplib";
 import type { Channel as AmqplibChannel, ChannelModel, ConfirmChannel } from "amqplib";
+import { backoffMs } from "./backoff.ts";
+import { Channel, codeOf } from "./channel.ts";
 import { Gate } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
-import { ClosedError, ConnectionError } from "./errors.ts";
-import { emit, told } from "./telemetry.ts";
-import type { Logger } from "./telemetry.ts";
-import { secureContext, tlsAdvice } from "./tls.ts";
-import type { TlsOptions } from "./tls.ts";
+import { tlsAdvice } from "./tls.ts";
+import { nameOf } from "./url.ts";
+import type { Endpoint } from "./url.ts";
+import { ClosedError, ConnectionError } from "../errors.ts";
+import { emit } from "../telemetry/events.ts";
+import { told } from "../telemetry/log.ts";
+import type { Logger } from "../telemetry/log.ts";
 
 /** The only file that loads amqplib. Knows no exchange, queue or idiom. */
 
 const dialTimeoutMs = 10_000;
-const firstBackoffMs = 2_000;
-const maxBackoffMs = 30_000;
 /** A connection that lived shorter than this counts as one more failure, so that a broker that hangs up at once is not hammered. */
 const stableAfterMs = 10_000;
-const minHeartbeatSeconds = 5;
 /** A node of several that gives no answer for so long is left for the next. */
 const unansweredMs = 5_000;
-
-export interface Endpoint {
-  protocol: "amqp" | "amqps";
-  hostname: string;
-  port: number;
-  username: string;
-  password: string;
-  virtualHost: string;
-  heartbeat: number | undefined;
-  /** Undefined: the authorities that Node.js knows, and no certificate of one's own */
-  secureContext: SecureContext | undefined;
-}
-
-/** Where an endpoint leads, without its credentials. */
-export function nameOf({ protocol, hostname, port, virtualHost }: Endpoint): string {
-  return `${protocol}://${isIP(hostname) === 6 ? `[${hostname}]` : hostname}:${port}, virtual host "${virtualHost}"`;
-}
-
-/**
- * Reads one or several AMQP URLs (rabbitmq.com/docs/uri-spec; an empty path means the virtual host "/", as in amqplib).
- * @throws {ConnectionError} naming the fault, never the URL; {UsageError} of `tls`
- */
-export function readUrls(urls: string | readonly string[], tls?: TlsOptions): Endpoint[] {
-  const list = typeof urls === "string" ? [urls] : urls;
-  if (list.length === 0) throw unusable("there is none");
-  const context = tls && secureContext(tls);
-  const endpoints = list.map((url) => readUrl(url, context));
-  if (context !== undefined && endpoints.every(({ protocol }) => protocol === "amqp"))
-    throw unusable("certificates are given, but it begins with amqp://, which is not encrypted: write amqps://");
-  return endpoints;
-}
-
-function readUrl(text: string, context: SecureContext | undefined): Endpoint {
-  // Read as it stands, such a password would come out as port, path or option, and be shown.
-  if (/^\w+:\/\/[^/?#]*[/?#].*@/.test(text))
-    throw unusable("/, ?, # and @ in user, password and virtual host must be percent-encoded");
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if ((url?.protocol !== "amqp:" && url?.protocol !== "amqps:") || url.hostname === "")
-    throw unusable("it must begin with amqp:// or amqps:// and name a host");
-  const protocol = url.protocol === "amqp:" ? "amqp" : "amqps";
-  const path = url.pathname.slice(1);
-  if (path !== "/" && path.includes("/")) throw unusable('a "/" within the virtual host\'s name must be written %2F');
-  for (const option of url.searchParams.keys()) {
-    if (option !== "heartbeat") throw unusable(`the option "${option}" is not known; heartbeat is`);
-  }
-  const heartbeat = url.searchParams.get("heartbeat");
-  if (heartbeat !== null && !(/^\d{1,5}$/.test(heartbeat) && Number(heartbeat) >= minHeartbeatSeconds)) {
-    throw unusable(
-      `heartbeat must be at least ${minHeartbeatSeconds} seconds: shorter ones break connections that are fine`,
-    );
-  }
-  const anonymous = url.username === "" && url.password === "";
-  return {
-    protocol,
-    hostname: url.hostname.replace(/^\[|\]$/g, ""),
-    port: url.port === "" ? (protocol === "amqp" ? 5672 : 5671) : Number(url.port),
-    username: anonymous ? "guest" : unescaped(url.username),
-    password: anonymous ? "guest" : unescaped(url.password),
-    virtualHost: path === "/" ? "/" : unescaped(path) || "/",
-    heartbeat: heartbeat === null ? undefined : Number(heartbeat),
-    secureContext: protocol === "amqps" ? context : undefined,
-  };
-}
-
-function unescaped(part: string): string {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    throw unusable("user, password and virtual host must be percent-encoded UTF-8");
-  }
-}
-
-function unusable(why: string): ConnectionError {
-  return new ConnectionError(`The AMQP URL cannot be used: ${why}.`, { retryable: false });
-}
-
-/**
- * Full jitter, so that a thousand processes do not come back in step.
- * @param awayMs  how long what is tried has been away: no pause is longer than a third of that (but for the first, short one), so that who was
- *   away for half a minute is back within ten seconds
- */
-export function backoffMs(failures: number, awayMs = Infinity): number {
-  const longestMs = Math.min(maxBackoffMs, Math.max(firstBackoffMs, awayMs / 3));
-  return Math.random() * Math.min(longestMs, firstBackoffMs * 2 ** Math.min(failures, 10));
-}
-
-/** A channel that knows whether it is open, and why it no longer is. */
-export class Channel<Raw extends AmqplibChannel = AmqplibChannel> {
-  readonly raw: Raw;
-  readonly lost: Promise<Error>;
-  /** Not from when it begins to close: it takes nothing any more, and is lost once the broker has answered. */
-  isOpen = true;
-  #reason: Error | undefined;
-
-  constructor(raw: Raw, connectionError: () => Error | undefined) {
-    this.raw = raw;
-    raw.on("error", (error) => (this.#reason = error));
-    const { promise, resolve } = Promise.withResolvers<Error>();
-    raw.on("close", () => {
-      this.isOpen = false;
-      resolve(this.#reason ?? connectionError() ?? new Error("the channel was closed"));
-    });
-    this.lost = promise;
-  }
-
-  /** Resolves when what is written has left, or never will. A race with `lost` would leave a trace of each wait on it. */
-  async drained(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.raw.on("drain", resolve).on("close", resolve);
-    await promise;
-    this.raw.off("drain", resolve).off("close", resolve);
-  }
-
-  /**
-   * Closes it after what is written. Resolves once it is closed, also when that was begun, or done, before.
-   * @param reason  what `lost` then resolves with
-   */
-  async close(reason?: Error): Promise<void> {
-    if (this.isOpen) {
-      this.isOpen = false;
-      this.#reason ??= reason;
-      await Promise.race([this.raw.close().catch(() => undefined), this.lost]);
-    } else {
-      await this.lost;
-    }
-  }
-}
 
 type ConnectionEvents = { open: []; lost: []; blocked: []; unblocked: [] };
 
@@ -467,16 +339,6 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     this.#logger.warn({ connection: this.#purpose }, `connection lost: ${told(this.#lastError)}`);
     this.emit("lost");
   }
-}
-
-/** The reply code of a channel or connection that the broker closed. */
-export function codeOf(error: unknown): number | undefined {
-  if (!(error instanceof Error)) return undefined;
-  if ("code" in error && typeof error.code === "number") return error.code;
-  // amqplib keeps to itself why the broker did not open the virtual host.
-  if (error.message.startsWith("Expected ConnectionOpenOk; got <ConnectionClose")) return 530;
-  const code = /terminated by server: (\d{3})/.exec(error.message)?.[1];
-  return code === undefined ? undefined : Number(code);
 }
 
 /** amqplib closes the channel or its connection: it takes nothing any more, and is lost soon. */

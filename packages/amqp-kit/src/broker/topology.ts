@@ -1,10 +1,10 @@
 import type { Channel } from "amqplib";
-import { codeOf } from "./connection.ts";
+import { codeOf } from "./channel.ts";
 import type { Connection } from "./connection.ts";
-import type { Broadcast, Notification, Operation } from "./contract.ts";
-import { TopologyError } from "./errors.ts";
-import { deadQueue, delayQueue, failedExchange, subscriptionQueue } from "./names.ts";
-import { told } from "./telemetry.ts";
+import type { Broadcast, Notification, Operation } from "../contract.ts";
+import { TopologyError } from "../errors.ts";
+import { deadQueue, delayQueue, failedExchange, subscriptionQueue } from "../names.ts";
+import { told } from "../telemetry/log.ts";
 
 /**
  * What stands on the broker, derived from contracts. Who declares what is in docs/: least privilege allows exactly that.
@@ -173,6 +173,11 @@ export async function declareReplyQueue(connection: Connection): Promise<string>
     const { queue } = await channel.assertQueue("", { exclusive: true, durable: false, autoDelete: true });
     return queue;
   });
+}
+
+/** Where there is another address to go on with. A blocked broker answers nothing, and need not. */
+export function canBeProven({ hasSeveral, isOpen, isBlocked }: Connection): boolean {
+  return hasSeveral && isOpen && !isBlocked;
 }
 
 /** Changes something and takes it back: a node that is cut off from its cluster cannot, and shows it by nothing that only reads. */

@@ -1,17 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ConsumeMessage } from "amqplib";
-import { Connection, readUrls } from "./connection.ts";
-import type { Channel } from "./connection.ts";
-import { countsLooks, refusalToLook } from "./dead-policy.ts";
-import { Deadline } from "./deadline.ts";
-import { ConnectionError, UsageError } from "./errors.ts";
-import { failedExchange } from "./names.ts";
-import type { Outgoing } from "./publisher.ts";
-import { Publisher } from "./publisher.ts";
-import { headersThatTravel, movedOn } from "./retry.ts";
-import { silent, told } from "./telemetry.ts";
-import type { TlsOptions } from "./tls.ts";
-import { lookAtQueue } from "./topology.ts";
+import type { Channel } from "../broker/channel.ts";
+import { Connection } from "../broker/connection.ts";
+import { Deadline } from "../broker/deadline.ts";
+import { Publisher } from "../broker/publisher.ts";
+import type { Outgoing } from "../broker/publisher.ts";
+import type { TlsOptions } from "../broker/tls.ts";
+import { lookAtQueue } from "../broker/topology.ts";
+import { readUrls } from "../broker/url.ts";
+import { countsLooks, refusalToLook } from "../derive/dead-policy.ts";
+import { ConnectionError, UsageError } from "../errors.ts";
+import { failedExchange } from "../names.ts";
+import { headersThatTravel, movedOn } from "../notify/retry.ts";
+import { silent, told } from "../telemetry/log.ts";
 
 /**
  * What an operator does with the messages in `<queue>.dead`: look, send back, discard. What is looked at is held unacknowledged and put

@@ -1,30 +1,28 @@
 import { randomUUID } from "node:crypto";
-import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { ConsumeMessage, Message } from "amqplib";
-import type { Connection } from "./connection.ts";
-import { codeOf } from "./connection.ts";
-import { Consumer } from "./consumer.ts";
-import type { Incoming } from "./consumer.ts";
-import type { Input, Operation, Output } from "./contract.ts";
-import { Deadline, maxTimerMs } from "./deadline.ts";
+import { codeOf } from "../broker/channel.ts";
+import type { Connection } from "../broker/connection.ts";
+import { Consumer } from "../broker/consumer.ts";
+import { Deadline } from "../broker/deadline.ts";
+import { Publisher } from "../broker/publisher.ts";
+import { canBeProven, declareReplyQueue, lookAtQueue, proveNode } from "../broker/topology.ts";
+import type { Input, Operation, Output } from "../contract.ts";
 import {
   ClosedError,
   ConnectionError,
-  InvalidMessageError,
-  MessageTooLargeError,
   NoResponderError,
   PublishError,
   RequestTimeoutError,
   TooManyRequestsError,
-} from "./errors.ts";
-import type { ArrivalClock } from "./event-loop.ts";
-import { checkIdempotencyKey, decode, deliveryOf, encode, messageIdOf, propertiesOf, shortString } from "./message.ts";
-import type { Delivery } from "./message.ts";
-import { InvalidRequest, isProblem, problemFor, problemType, readProblem, unreadableReply } from "./problem.ts";
-import { Publisher } from "./publisher.ts";
-import { emit, told, withoutValues } from "./telemetry.ts";
-import type { Logger } from "./telemetry.ts";
-import { declareReplyQueue, declareRequestQueue, lookAtQueue, proveNode } from "./topology.ts";
+} from "../errors.ts";
+import { decode } from "../messages/decode.ts";
+import { encode } from "../messages/encode.ts";
+import { messageIdOf, shortString, propertiesOf } from "../messages/properties.ts";
+import { isProblem, readProblem, unreadableReply } from "./problem.ts";
+import { emit } from "../telemetry/events.ts";
+import { told } from "../telemetry/log.ts";
+import type { Logger } from "../telemetry/log.ts";
 
 /** Idiom 3, request/response: one answer, a clear error when nobody is there to give it, and a time limit that both sides keep. */
 
@@ -34,10 +32,6 @@ const firstLookMs = 100;
 const lookEveryMs = 250;
 /** An unconfirmed request whose channel was lost may have got through: so long its reply is waited for. */
 const graceMs = 250;
-/** A reply gets at least so long, also when its request's time limit has all but passed. */
-const minReplyMs = 1_000;
-const replyPauseMs = 100;
-const json = "application/json";
 
 export interface RequestOptions {
   /** Repeat it when asking again, so that the effect happens once. @default the message id, new with each call */
@@ -285,11 +279,6 @@ export class Requester {
   }
 }
 
-/** Where there is another address to go on with. A blocked broker answers nothing, and need not. */
-function canBeProven({ hasSeveral, isOpen, isBlocked }: Connection): boolean {
-  return hasSeveral && isOpen && !isBlocked;
-}
-
 function notSent(timeoutMs: number): ConnectionError {
   const why = "no connection to the broker, or it takes no more for now";
   return new ConnectionError(`Nothing was sent within ${timeoutMs} ms: there was ${why}.`, { retryable: true });
@@ -322,196 +311,4 @@ function readReply<O extends Operation>(operation: O, message: Message): Output<
   } catch (error) {
     throw unreadableReply(operation, error);
   }
-}
-
-export class Responder<O extends Operation> {
-  readonly #operation: O;
-  readonly #handler: (
-    request: Output<O["request"]>,
-    delivery: Delivery,
-  ) => Input<O["response"]> | Promise<Input<O["response"]>>;
-  readonly #service: string;
-  readonly #replies: Publisher;
-  readonly #clock: ArrivalClock;
-  readonly #logger: Logger;
-  readonly #consumer: Consumer;
-
-  /** @param replies  publishes to the default exchange, over the publishing connection */
-  constructor(
-    { consuming, publishing }: { consuming: Connection; publishing: Connection },
-    replies: Publisher,
-    clock: ArrivalClock,
-    operation: O,
-    handler: (
-      request: Output<O["request"]>,
-      delivery: Delivery,
-    ) => Input<O["response"]> | Promise<Input<O["response"]>>,
-    options: { service: string; concurrency: number },
-    logger: Logger,
-  ) {
-    this.#operation = operation;
-    this.#handler = handler;
-    this.#service = options.service;
-    this.#replies = replies;
-    this.#clock = clock;
-    this.#logger = logger;
-    const declare = (): Promise<void> => declareRequestQueue(consuming, operation);
-    this.#consumer = new Consumer(consuming, {
-      name: operation.name,
-      // No more than it works on: what waits longer, waits in the queue, where it can expire.
-      prefetch: options.concurrency,
-      setUp: async () => {
-        await declare();
-        return operation.name;
-      },
-      refresh: async () => {
-        await declare();
-        // A node that is cut off from its cluster knows no new reply queue, and returns every reply
-        if (canBeProven(publishing)) await declareRequestQueue(publishing, operation);
-      },
-      onMessage: (incoming) => this.#onRequest(incoming),
-      logger,
-    });
-  }
-
-  get isReady(): boolean {
-    return this.#consumer.isStanding;
-  }
-
-  get unconfirmed(): readonly string[] {
-    return [];
-  }
-
-  async start(): Promise<void> {
-    await this.#consumer.start();
-  }
-
-  async stop(): Promise<void> {
-    await this.#consumer.stop();
-  }
-
-  abort(reason: Error): void {
-    this.#consumer.abort(reason);
-  }
-
-  async #onRequest(incoming: Incoming): Promise<void> {
-    const { message, abort } = incoming;
-    const contract = this.#operation.name;
-    const messageId = deliveryOf(message, abort.signal).messageId;
-    const replyTo = replyQueueOf(message);
-    if (replyTo === undefined) {
-      emit("request-refused", { contract, messageId });
-      this.#logger.warn(
-        { contract, messageId },
-        "a request was refused: its reply_to is not a server-named reply queue",
-      );
-      incoming.ack();
-      return;
-    }
-    const expirationMs = expirationOf(message);
-    const expiresAt = expirationMs === undefined ? undefined : this.#clock.arrivedAt() + expirationMs;
-    if (expiresAt !== undefined && expiresAt <= performance.now()) {
-      // It may have waited in this process' socket while the process stood still. The broker knows whether it is in time.
-      emit("request-returned", { contract, messageId });
-      incoming.giveBack();
-      return;
-    }
-    const limitAt = expiresAt ?? performance.now() + this.#operation.timeoutMs;
-    const isOver = (): void => abort.abort(new Error("the request's time limit has passed"));
-    const timeLimit = setTimeout(isOver, Math.min(limitAt - performance.now(), maxTimerMs));
-    try {
-      const reply = await this.#answer(incoming, expiresAt);
-      await this.#send(reply, replyTo, incoming, limitAt);
-    } finally {
-      clearTimeout(timeLimit);
-    }
-  }
-
-  async #answer({ message, abort }: Incoming, expiresAt: number | undefined): Promise<Reply> {
-    const operation = this.#operation;
-    const delivery = deliveryOf(message, abort.signal);
-    const facts = { contract: operation.name, messageId: delivery.messageId };
-    try {
-      const request = decodeRequest(operation, message);
-      emit("request-begun", { ...facts, expiresInMs: expiresAt && expiresAt - performance.now() });
-      const response = await this.#handler(request, delivery);
-      return { body: encode(operation.name, operation.response, response), contentType: json };
-    } catch (error) {
-      const problem = problemFor(operation, error);
-      if (problem.code === "internal_error")
-        this.#logger.error(
-          { ...facts, ...withoutValues(error), ...(error instanceof InvalidMessageError && { issues: error.issues }) },
-          "the handler failed; the requester gets a plain failure",
-        );
-      return { body: problem.body, contentType: problemType };
-    }
-  }
-
-  /** The reply is confirmed before the request is acknowledged, so that a responder that dies hands over to the next. */
-  async #send(reply: Reply, replyTo: string, incoming: Incoming, limitAt: number): Promise<void> {
-    const { message } = incoming;
-    const contract = this.#operation.name;
-    const { correlationId } = message.properties;
-    const messageId = messageIdOf(undefined);
-    const properties = {
-      ...propertiesOf(this.#operation, this.#service, messageId),
-      contentType: reply.contentType,
-      deliveryMode: 1,
-      ...(typeof correlationId === "string" && Buffer.byteLength(correlationId) <= 255 && { correlationId }),
-    };
-    const outgoing = { messageId, routingKey: replyTo, body: reply.body, properties: () => properties };
-    let firstFailure: unknown;
-    for (const until = Math.max(limitAt, performance.now() + minReplyMs); ; await sleep(replyPauseMs)) {
-      try {
-        await this.#replies.publish(outgoing, new Deadline(Math.max(1, until - performance.now())));
-        break;
-      } catch (error) {
-        firstFailure ??= error;
-        const isRequesterGone = error instanceof PublishError && error.reason === "unroutable";
-        if (!isRequesterGone && performance.now() < until && !(error instanceof ClosedError)) continue;
-        // Not confirmed: another responder can answer it, or this one later. The broker knows whether it is in time.
-        if (!isRequesterGone) {
-          if (!(error instanceof ClosedError))
-            this.#logger.warn(
-              { contract },
-              `a request is given back, its reply was not confirmed: ${told(firstFailure)}`,
-            );
-          return incoming.giveBack();
-        }
-        emit("reply-undeliverable", { contract, messageId: deliveryOf(message, incoming.abort.signal).messageId });
-        this.#logger.warn({ contract }, `the reply could not be delivered: ${told(error)}`);
-        break;
-      }
-    }
-    incoming.ack();
-  }
-}
-
-interface Reply {
-  body: Buffer;
-  contentType: string;
-}
-
-function decodeRequest<O extends Operation>(operation: O, message: Message): Output<O["request"]> {
-  try {
-    checkIdempotencyKey(operation.name, message);
-    return decode(operation.name, operation.request, operation.decoders, message);
-  } catch (error) {
-    throw error instanceof InvalidMessageError || error instanceof MessageTooLargeError
-      ? new InvalidRequest(error)
-      : error;
-  }
-}
-
-/** Any other name would let a request write into any queue that this service may write to. */
-function replyQueueOf({ properties }: Message): string | undefined {
-  const replyTo: unknown = properties.replyTo;
-  return typeof replyTo === "string" && /^amq\.gen-[A-Za-z0-9_-]{1,64}$/.test(replyTo) ? replyTo : undefined;
-}
-
-/** The broker refuses anything but whole milliseconds. */
-function expirationOf({ properties }: Message): number | undefined {
-  return typeof properties.expiration === "string" && /^\d{1,10}$/.test(properties.expiration)
-    ? Number(properties.expiration)
-    : undefined;
 }

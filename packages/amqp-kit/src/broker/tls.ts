@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";
 import type { SecureContext } from "node:tls";
-import { UsageError } from "./errors.ts";
-import { told } from "./telemetry.ts";
+import { UsageError } from "../errors.ts";
+import { told } from "../telemetry/log.ts";
 
 /** Which certificates are trusted and shown, and what a refusal means. Nothing here makes the check of the broker's certificate weaker. */
 

@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ConsumeMessage } from "amqplib";
-import { backoffMs } from "./connection.ts";
-import type { Channel, Connection } from "./connection.ts";
+import { backoffMs } from "./backoff.ts";
+import type { Channel } from "./channel.ts";
+import type { Connection } from "./connection.ts";
 import { Gate } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
-import { ClosedError, TopologyError } from "./errors.ts";
-import { told } from "./telemetry.ts";
-import type { Logger } from "./telemetry.ts";
+import { ClosedError, TopologyError } from "../errors.ts";
+import { told } from "../telemetry/log.ts";
+import type { Logger } from "../telemetry/log.ts";
 
 /** Consumes, survives whatever happens to channel, queue and connection, and drains when stopped. Knows no idiom. */
 

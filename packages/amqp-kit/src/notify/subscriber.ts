@@ -1,110 +1,22 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Connection } from "../broker/connection.ts";
+import { Consumer, refreshMs } from "../broker/consumer.ts";
+import type { Incoming } from "../broker/consumer.ts";
+import { bindSubscription, declareSubscription } from "../broker/topology.ts";
+import type { Notification, Output } from "../contract.ts";
+import { MessageTooLargeError, Reject, RetryLater } from "../errors.ts";
+import { decode } from "../messages/decode.ts";
+import { deliveryOf } from "../messages/delivery.ts";
+import type { Delivery } from "../messages/delivery.ts";
+import { subscriptionQueue } from "../names.ts";
 import { Availability } from "./availability.ts";
-import type { Connection } from "./connection.ts";
-import { Consumer, refreshMs } from "./consumer.ts";
-import type { Incoming } from "./consumer.ts";
-import type { Notification, Input, Output } from "./contract.ts";
-import { Deadline } from "./deadline.ts";
-import { MessageTooLargeError, Reject, RetryLater, TopologyError } from "./errors.ts";
-import { decode, deliveryOf, encode, messageIdOf, propertiesOf } from "./message.ts";
-import type { Delivery } from "./message.ts";
-import { subscriptionQueue } from "./names.ts";
-import { Publisher } from "./publisher.ts";
 import { delayAfter, FailureRoute, isSuspect } from "./retry.ts";
 import type { Failures, SetAsideReason } from "./retry.ts";
-import { emit, told, withoutValues } from "./telemetry.ts";
-import type { Logger } from "./telemetry.ts";
-import { bindSubscription, declareNotification, declareSubscription } from "./topology.ts";
+import { emit } from "../telemetry/events.ts";
+import { withoutValues } from "../telemetry/log.ts";
+import type { Logger } from "../telemetry/log.ts";
 
-/** Idiom 2, notify: every subscriber of the system gets every message, also what came while it was down. At least once. */
-
-export interface NotifyOptions {
-  /** Repeat it when sending again, so that receivers recognise the message. @default a new UUID */
-  messageId?: string;
-  /** Whole budget in milliseconds, connecting included. @default 10000 */
-  timeoutMs?: number;
-  signal?: AbortSignal;
-}
-
-export class Notifier {
-  readonly #connection: Connection;
-  readonly #notification: Notification;
-  readonly #subscribers: readonly string[];
-  readonly #service: string;
-  readonly #logger: Logger;
-  readonly #publisher: Publisher;
-  readonly #refresh: NodeJS.Timeout;
-  #isRedeclaring = false;
-
-  /** @param subscribers  services whose queues are kept standing, from before their first run */
-  constructor(
-    connection: Connection,
-    notification: Notification,
-    subscribers: readonly string[],
-    service: string,
-    logger: Logger,
-  ) {
-    this.#connection = connection;
-    this.#notification = notification;
-    this.#subscribers = subscribers;
-    this.#service = service;
-    this.#logger = logger;
-    this.#publisher = new Publisher(connection, notification.name, () => this.declare());
-    this.#refresh = setInterval(() => void this.#redeclare(), refreshMs).unref();
-    connection.on("open", () => void this.#redeclare());
-  }
-
-  async declare(): Promise<void> {
-    await declareNotification(this.#connection, this.#notification, this.#subscribers);
-  }
-
-  /**
-   * Resolves once the broker has the message safe in every queue bound now.
-   * @throws {InvalidMessageError} {MessageTooLargeError} {PublishError} {ConnectionError}
-   */
-  async notify<C extends Notification>(
-    contract: C,
-    message: Input<C["message"]>,
-    options: NotifyOptions,
-  ): Promise<void> {
-    const body = encode(contract.name, contract.message, message);
-    const messageId = messageIdOf(options.messageId);
-    const deadline = new Deadline(options.timeoutMs ?? 10_000, options.signal);
-    const properties = { ...propertiesOf(contract, this.#service, messageId), deliveryMode: 2 };
-    await this.#publisher.publish({ messageId, routingKey: "", body, properties: () => properties }, deadline);
-  }
-
-  get unconfirmed(): string[] {
-    return this.#publisher.unconfirmed;
-  }
-
-  async idle(): Promise<void> {
-    await this.#publisher.idle();
-  }
-
-  async close(): Promise<void> {
-    clearInterval(this.#refresh);
-    await this.#publisher.close();
-  }
-
-  /** A fanout with one queue left counts as routed: nobody would see that another subscriber's queue is gone. */
-  async #redeclare(): Promise<void> {
-    // A blocked broker does not answer: what waits there must not pile up.
-    if (!this.#connection.isOpen || this.#isRedeclaring) return;
-    this.#isRedeclaring = true;
-    try {
-      await this.declare();
-    } catch (error) {
-      const what = `subscribers' queues cannot be looked after: ${told(error)}`;
-      const facts = { contract: this.#notification.name };
-      // Anything else is a connection that was lost or closed meanwhile; the next one begins with this.
-      if (error instanceof TopologyError) this.#logger.error(facts, what);
-      else this.#logger.debug(facts, what);
-    } finally {
-      this.#isRedeclaring = false;
-    }
-  }
-}
+/** Idiom 2, notify, the receiving side: acknowledges what was handled; retries or dead-letters what failed. */
 
 export interface SubscriberOptions {
   service: string;

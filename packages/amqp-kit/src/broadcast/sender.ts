@@ -1,20 +1,23 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Message, Options } from "amqplib";
-import type { Channel, Connection } from "./connection.ts";
-import { codeOf } from "./connection.ts";
-import { Consumer, refreshMs } from "./consumer.ts";
-import type { Broadcast, Input, Output } from "./contract.ts";
-import { MessageTooLargeError, TopologyError } from "./errors.ts";
-import { decode, deliveryOf, encode, maxBodyBytes, messageIdOf, propertiesOf } from "./message.ts";
-import type { Delivery } from "./message.ts";
-import { Drops, told, withoutValues } from "./telemetry.ts";
-import type { DropReason, Logger } from "./telemetry.ts";
-import { bindListener, declareBroadcastExchange, declareListener, holdBroadcastExchange } from "./topology.ts";
+import type { Options } from "amqplib";
+import { codeOf } from "../broker/channel.ts";
+import type { Channel } from "../broker/channel.ts";
+import type { Connection } from "../broker/connection.ts";
+import { refreshMs } from "../broker/consumer.ts";
+import { declareBroadcastExchange, holdBroadcastExchange } from "../broker/topology.ts";
+import type { Broadcast, Input } from "../contract.ts";
+import { TopologyError } from "../errors.ts";
+import { encode } from "../messages/encode.ts";
+import { messageIdOf, propertiesOf } from "../messages/properties.ts";
+import { Drops } from "../telemetry/drops.ts";
+import type { DropReason } from "../telemetry/events.ts";
+import { told } from "../telemetry/log.ts";
+import type { Logger } from "../telemetry/log.ts";
 
 /** Idiom 1, broadcast: whoever listens now gets it. At most once, and a sender never waits for a listener. */
 
 const maxWaiting = 1_000;
-const maxWaitingBytes = 16 * 1024 * 1024;
+export const maxWaitingBytes = 16 * 1024 * 1024;
 /** Live news that could not be written for this long is dropped. */
 const staleMs = 1_000;
 
@@ -176,119 +179,5 @@ export class Sender {
     for (const { settled } of this.#waiting) settled(false);
     this.#waiting = [];
     this.#waitingBytes = 0;
-  }
-}
-
-export class Listener<C extends Broadcast> {
-  readonly #contract: C;
-  readonly #handler: (message: Output<C["message"]>, delivery: Delivery) => unknown;
-  readonly #maxBuffered: number;
-  readonly #logger: Logger;
-  readonly #drops: Drops;
-  readonly #consumer: Consumer;
-  readonly #abort = new AbortController();
-  readonly #buffer: Message[] = [];
-  #bufferedBytes = 0;
-  #handling: Promise<void> | undefined;
-  #isStopping = false;
-
-  constructor(
-    connection: Connection,
-    contract: C,
-    handler: (message: Output<C["message"]>, delivery: Delivery) => unknown,
-    maxBuffered: number,
-    logger: Logger,
-  ) {
-    this.#contract = contract;
-    this.#handler = handler;
-    this.#maxBuffered = maxBuffered;
-    this.#logger = logger;
-    this.#drops = new Drops(contract.name, logger);
-    this.#consumer = new Consumer(connection, {
-      name: contract.name,
-      prefetch: undefined,
-      setUp: () => declareListener(connection, contract, maxBuffered),
-      refresh: (queue) => bindListener(connection, contract, queue),
-      onMessage: ({ message }) => this.#take(message),
-      logger,
-    });
-  }
-
-  get isReady(): boolean {
-    return this.#consumer.isStanding;
-  }
-
-  /** A listener publishes nothing. */
-  get unconfirmed(): readonly string[] {
-    return [];
-  }
-
-  async start(): Promise<void> {
-    await this.#consumer.start();
-  }
-
-  async stop(): Promise<void> {
-    this.#isStopping = true;
-    await this.#consumer.stop();
-    this.#drops.count("closing", this.#buffer.length);
-    this.#buffer.length = 0;
-    await this.#handling;
-    this.#drops.close();
-  }
-
-  abort(reason: Error): void {
-    this.#abort.abort(reason);
-  }
-
-  #take(message: Message): void {
-    if (this.#isStopping) return;
-    // One that is refused anyway pushes no good one out of the buffer.
-    const bytes = message.content.length;
-    if (bytes > maxBodyBytes)
-      return this.#refuse(new MessageTooLargeError(this.#contract.name, "body", bytes, maxBodyBytes));
-    this.#buffer.push(message);
-    this.#bufferedBytes += bytes;
-    while (
-      this.#buffer.length > this.#maxBuffered ||
-      (this.#bufferedBytes > maxWaitingBytes && this.#buffer.length > 1)
-    ) {
-      this.#next();
-      this.#drops.count("buffer-full");
-    }
-    this.#handling ??= Promise.resolve().then(() => this.#handleBuffered());
-  }
-
-  #refuse(error: unknown): void {
-    this.#drops.count(error instanceof MessageTooLargeError ? "message-too-large" : "invalid-message");
-    this.#logger.debug({ contract: this.#contract.name }, told(error));
-  }
-
-  #next(): Message | undefined {
-    const message = this.#buffer.shift();
-    this.#bufferedBytes -= message?.content.length ?? 0;
-    return message;
-  }
-
-  /** One at a time, in order. */
-  async #handleBuffered(): Promise<void> {
-    for (let message = this.#next(); message !== undefined; message = this.#next()) {
-      let update: Output<C["message"]>;
-      try {
-        update = decode(this.#contract.name, this.#contract.message, this.#contract.decoders, message);
-      } catch (error) {
-        this.#refuse(error);
-        continue;
-      }
-      try {
-        await this.#handler(update, deliveryOf(message, this.#abort.signal));
-      } catch (error) {
-        this.#logger.error(
-          { contract: this.#contract.name, ...withoutValues(error) },
-          "the handler failed; the next update follows",
-        );
-      }
-    }
-    // Here, in the same turn that saw an empty buffer: later, an update that came in between would be left lying.
-    this.#handling = undefined;
   }
 }

@@ -1,4 +1,4 @@
-import { escaped } from "./names.ts";
+import { escaped } from "../names.ts";
 
 /**
  * Looking at a message means taking it and putting it back. RabbitMQ 4.0 to 4.2 count that against a quorum queue's delivery limit (20

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Deadline } from "./deadline.ts";
-import type { Consumer } from "./consumer.ts";
+import type { Consumer } from "../broker/consumer.ts";
+import { Deadline } from "../broker/deadline.ts";
 
 /**
  * Whether what a handler needs is there, a database for instance. While it is not, a consumer takes no messages: each would only use up

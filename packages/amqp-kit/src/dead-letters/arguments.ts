@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
-import { UsageError } from "./errors.ts";
-import { told } from "./telemetry.ts";
+import { UsageError } from "../errors.ts";
+import { told } from "../telemetry/log.ts";
 
 /** What `amqp-kit dead …` may be told. */
 

@@ -1,20 +1,19 @@
-#!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
-import { help, readArguments } from "./cli-arguments.ts";
-import type { Arguments, Values } from "./cli-arguments.ts";
-import { readUrls } from "./connection.ts";
-import { Groups, counted, recordOf, summaryOf, textOf } from "./dead-letter-text.ts";
+import type { TlsOptions } from "../broker/tls.ts";
+import { readUrls } from "../broker/url.ts";
+import { help, readArguments } from "./arguments.ts";
+import type { Arguments, Values } from "./arguments.ts";
 import { DeadLetters, workQueue } from "./dead-letters.ts";
-import { deadPolicy, policyCommand, warningOf } from "./dead-policy.ts";
-import { UsageError } from "./errors.ts";
-import { deadQueue, subscriptionQueues } from "./names.ts";
 import { SavedLetters } from "./saved-letters.ts";
 import { Selection } from "./selection.ts";
 import { findSystemFile, loadSystems } from "./system-file.ts";
-import { told } from "./telemetry.ts";
-import type { TlsOptions } from "./tls.ts";
+import { counted, Groups, recordOf, summaryOf, textOf } from "./text.ts";
+import { deadPolicy, policyCommand, warningOf } from "../derive/dead-policy.ts";
+import { UsageError } from "../errors.ts";
+import { deadQueue, subscriptionQueues } from "../names.ts";
+import { told } from "../telemetry/log.ts";
 
 /** `amqp-kit dead …`. Exit codes: 0 done, 1 failed, 2 wrong usage. */
 

@@ -1,0 +1,82 @@
+import { isIP } from "node:net";
+import type { SecureContext } from "node:tls";
+import { secureContext } from "./tls.ts";
+import type { TlsOptions } from "./tls.ts";
+import { ConnectionError } from "../errors.ts";
+
+const minHeartbeatSeconds = 5;
+
+export interface Endpoint {
+  protocol: "amqp" | "amqps";
+  hostname: string;
+  port: number;
+  username: string;
+  password: string;
+  virtualHost: string;
+  heartbeat: number | undefined;
+  /** Undefined: the authorities that Node.js knows, and no certificate of one's own */
+  secureContext: SecureContext | undefined;
+}
+
+/** Where an endpoint leads, without its credentials. */
+export function nameOf({ protocol, hostname, port, virtualHost }: Endpoint): string {
+  return `${protocol}://${isIP(hostname) === 6 ? `[${hostname}]` : hostname}:${port}, virtual host "${virtualHost}"`;
+}
+
+/**
+ * Reads one or several AMQP URLs (rabbitmq.com/docs/uri-spec; an empty path means the virtual host "/", as in amqplib).
+ * @throws {ConnectionError} naming the fault, never the URL; {UsageError} of `tls`
+ */
+export function readUrls(urls: string | readonly string[], tls?: TlsOptions): Endpoint[] {
+  const list = typeof urls === "string" ? [urls] : urls;
+  if (list.length === 0) throw unusable("there is none");
+  const context = tls && secureContext(tls);
+  const endpoints = list.map((url) => readUrl(url, context));
+  if (context !== undefined && endpoints.every(({ protocol }) => protocol === "amqp"))
+    throw unusable("certificates are given, but it begins with amqp://, which is not encrypted: write amqps://");
+  return endpoints;
+}
+
+function readUrl(text: string, context: SecureContext | undefined): Endpoint {
+  // Read as it stands, such a password would come out as port, path or option, and be shown.
+  if (/^\w+:\/\/[^/?#]*[/?#].*@/.test(text))
+    throw unusable("/, ?, # and @ in user, password and virtual host must be percent-encoded");
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if ((url?.protocol !== "amqp:" && url?.protocol !== "amqps:") || url.hostname === "")
+    throw unusable("it must begin with amqp:// or amqps:// and name a host");
+  const protocol = url.protocol === "amqp:" ? "amqp" : "amqps";
+  const path = url.pathname.slice(1);
+  if (path !== "/" && path.includes("/")) throw unusable('a "/" within the virtual host\'s name must be written %2F');
+  for (const option of url.searchParams.keys()) {
+    if (option !== "heartbeat") throw unusable(`the option "${option}" is not known; heartbeat is`);
+  }
+  const heartbeat = url.searchParams.get("heartbeat");
+  if (heartbeat !== null && !(/^\d{1,5}$/.test(heartbeat) && Number(heartbeat) >= minHeartbeatSeconds)) {
+    throw unusable(
+      `heartbeat must be at least ${minHeartbeatSeconds} seconds: shorter ones break connections that are fine`,
+    );
+  }
+  const anonymous = url.username === "" && url.password === "";
+  return {
+    protocol,
+    hostname: url.hostname.replace(/^\[|\]$/g, ""),
+    port: url.port === "" ? (protocol === "amqp" ? 5672 : 5671) : Number(url.port),
+    username: anonymous ? "guest" : unescaped(url.username),
+    password: anonymous ? "guest" : unescaped(url.password),
+    virtualHost: path === "/" ? "/" : unescaped(path) || "/",
+    heartbeat: heartbeat === null ? undefined : Number(heartbeat),
+    secureContext: protocol === "amqps" ? context : undefined,
+  };
+}
+
+function unescaped(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw unusable("user, password and virtual host must be percent-encoded UTF-8");
+  }
+}
+
+function unusable(why: string): ConnectionError {
+  return new ConnectionError(`The AMQP URL cannot be used: ${why}.`, { retryable: false });
+}
