@@ -1,7 +1,7 @@
 # One image for each service: docker build --build-arg FOLDER=services/scheduling .
 # It holds Node.js, that service's JavaScript and what it needs from npm: no shell, no package manager, nothing to write to.
 
-FROM node:24-slim AS node
+FROM node:26-slim AS node
 WORKDIR /repository
 ENV PNPM_HOME=/pnpm CI=true
 RUN --mount=type=cache,target=/root/.npm npm install --global --no-fund --no-audit pnpm@12.18.0

@@ -1,5 +1,5 @@
 /* Preloaded by `node --import @amqp-idioms/service-kit/node-version src/main.ts`. Old versions must be able to read this file. */
-var oldest = 24;
+var oldest = 26;
 var running = Number(process.versions.node.split(".")[0]);
 
 if (running < oldest) {

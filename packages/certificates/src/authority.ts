@@ -115,6 +115,6 @@ function authorityOf(authority: X509Certificate, signingKey: webcrypto.CryptoKey
 function pemOf(certificate: X509Certificate, key: webcrypto.CryptoKey): Issued {
   return {
     certificatePem: `${certificate.toString("pem")}\n`,
-    keyPem: KeyObject.from(key).export({ type: "pkcs8", format: "pem" }).toString(),
+    keyPem: KeyObject.from(key).export({ type: "pkcs8", format: "pem" }),
   };
 }

@@ -311,7 +311,7 @@ async function garbling(url: string, cleanup: Cleanup): Promise<string> {
   const { port, hostname } = target;
   const relay = createServer((client) => {
     const upstream = connectTcp(Number(port), hostname);
-    client.on("data", (chunk) => upstream.write(chunk.map(garble))).on("error", () => upstream.destroy());
+    client.on("data", (chunk: Buffer) => upstream.write(chunk.map(garble))).on("error", () => upstream.destroy());
     upstream.pipe(client).on("close", () => upstream.destroy());
   });
   relay.listen(0, "127.0.0.1");

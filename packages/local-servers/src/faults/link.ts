@@ -70,7 +70,7 @@ export class TcpLink implements Link {
   #forward(from: Socket, direction: Direction, isAmqp: boolean): void {
     const frames = isAmqp ? new FrameReader(direction === "to-server") : undefined;
     from
-      .on("data", (chunk) => {
+      .on("data", (chunk: Buffer) => {
         for (const { bytes, frame } of frames?.read(chunk) ?? [{ bytes: chunk, frame: undefined }]) {
           if (!this.#isCut) this.#judge(direction, bytes, frame);
         }

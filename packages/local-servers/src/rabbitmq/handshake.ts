@@ -30,7 +30,7 @@ export async function handshake(url: string, timeoutMs: number): Promise<Handsha
     .on("error", reject)
     .on("close", () => reject(new Error(`${address.host}:${address.port} closed the connection before it stood`)))
     .on(isTls ? "secureConnect" : "connect", () => socket.write(protocolHeader))
-    .on("data", (chunk) => {
+    .on("data", (chunk: Buffer) => {
       received = Buffer.concat([received, chunk]);
       for (let frame = takeFrame(); frame !== undefined; frame = takeFrame()) {
         const method = frame.readUInt32BE(0);

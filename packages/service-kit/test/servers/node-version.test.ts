@@ -18,14 +18,14 @@ async function start(version: string) {
 }
 
 test("a Node.js older than the project's says so in one sentence, and stops", async () => {
-  await using old = await start("20.20.2");
+  await using old = await start("24.21.0");
   expect(await old.exited).toMatchObject({ code: 1 });
-  expect(old.lines[0]?.text).toMatch(/^This needs Node\.js 24 or newer, and this is v/);
+  expect(old.lines[0]?.text).toMatch(/^This needs Node\.js 26 or newer, and this is v/);
   expect(JSON.stringify(old.lines)).not.toContain("it runs");
 });
 
 test("the project's own Node.js, and a newer one, run", async () => {
-  for (const version of ["24.0.0", "26.1.0"]) {
+  for (const version of ["26.0.0", "28.1.0"]) {
     await using node = await start(version);
     expect(await node.exited).toMatchObject({ code: 0 });
   }
