@@ -40,7 +40,7 @@ describe("the kit never uses", () => {
 
   test("tracing, which would double the spans of somebody else's (pitfalls 108, 109)", () => {
     expect(filesThatSay(/opentelemetry|startSpan|traceparent/i)).toEqual([]);
-    expect(filesThatSay(/diagnostics_channel/)).toContain("telemetry.ts");
+    expect(filesThatSay(/diagnostics_channel/)).toContain("telemetry/events.ts");
   });
 
   test("a way around the check of certificates (pitfall 113)", () => {

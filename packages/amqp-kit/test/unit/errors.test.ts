@@ -82,7 +82,9 @@ describe("docs/errors.md", () => {
 
   test("has each code that an error reply may carry, with a remedy, and no other", () => {
     const wire = table("code");
-    const answered = [...source("problem.ts").matchAll(/code: "([a-z_]+)"/g)].map(([, code]) => code ?? "");
+    const answered = [...source("request-response/problem.ts").matchAll(/code: "([a-z_]+)"/g)].map(
+      ([, code]) => code ?? "",
+    );
     expect(new Set(wire.map(([code]) => code?.replaceAll("`", "")))).toEqual(new Set(answered));
     for (const [, meaning = "", remedy = ""] of wire) {
       expect(meaning.length).toBeGreaterThan(20);
