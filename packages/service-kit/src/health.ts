@@ -1,15 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** What `/readyz` says: whether it is worth sending somebody here. `/livez` says only that the event loop turns. */
-
 export type HealthStatus = "starting" | "ready" | "not ready" | "stopping";
 
+/** The state that `/readyz` reports. */
 export class Health {
   #isReady: (() => boolean | Promise<boolean>) | undefined;
   #isStopping = false;
   readonly #timeLimitMs = 1_000;
 
-  /** @param isReady  asked each time; an answer that is late or an error counts as no */
+  /** @param isReady  called for each status. An error, or no result within a second, counts as false */
   started(isReady: () => boolean | Promise<boolean>): void {
     this.#isReady = isReady;
   }
@@ -21,10 +20,10 @@ export class Health {
   async status(): Promise<HealthStatus> {
     if (this.#isStopping) return "stopping";
     if (this.#isReady === undefined) return "starting";
-    return (await this.#ask(this.#isReady)) ? "ready" : "not ready";
+    return (await this.#withTimeout(this.#isReady)) ? "ready" : "not ready";
   }
 
-  async #ask(isReady: () => boolean | Promise<boolean>): Promise<boolean> {
+  async #withTimeout(isReady: () => boolean | Promise<boolean>): Promise<boolean> {
     const answered = new AbortController();
     const late = sleep(this.#timeLimitMs, false, { signal: answered.signal, ref: false }).catch(() => false);
     try {

@@ -1,19 +1,19 @@
 import { type Logger, pino } from "pino";
 
-/** Lines of JSON on stdout, and readable ones on a terminal. Neither credentials nor personal data get into them. */
-
 export type { Logger };
 
 const secret = ["password", "authorization", "cookie", "body", "content"];
 
-/** Takes complete lines. */
+/** Accepts complete lines. */
 export interface LineWriter {
   write(lines: string): unknown;
 }
 
 /**
- * @param level  as `LOG_LEVEL` names it
- * @param terminal  takes the readable lines when stdout is a terminal
+ * Creates a logger that writes JSON lines to stdout, or readable lines on a terminal. It leaves out credentials and
+ * personal data.
+ * @param level  one of the levels of `LOG_LEVEL`
+ * @param terminal  receives the readable lines when stdout is a terminal
  */
 export async function createLogger(
   service: string,
@@ -28,9 +28,9 @@ export async function createLogger(
     serializers: { err: describeError },
     redact: { paths: [...secret, ...secret.map((key) => `*.${key}`)], censor: "[redacted]" },
   };
-  // At once, so that no line is lost at the exit. pino lives on when nobody reads its stdout any more
+  // Synchronous, so that no line is lost at the exit. pino ignores a stdout that nobody reads any more
   if (!process.stdout.isTTY) return pino(options, pino.destination({ fd: 1, sync: true }));
-  // Not in a thread, so that no line is lost at the exit
+  // In this thread, so that no line is lost at the exit
   const { prettyFactory } = await import("pino-pretty");
   const readable = prettyFactory({ ignore: "pid,hostname,service", translateTime: "HH:MM:ss" });
   return pino(options, { write: (line: string) => terminal.write(readable(line)) });
@@ -44,9 +44,9 @@ interface ErrorDescription {
   cause?: ErrorDescription;
 }
 
-/** An error without what may be personal or secret: no fields of its own, no quoted value, no credentials of a URL. */
+/** Describes an error without personal or secret data: without its own fields, quoted values and credentials in URLs. */
 export function describeError(error: unknown): ErrorDescription {
-  if (!(error instanceof Error)) return { type: typeof error, message: "something that is not an Error was thrown" };
+  if (!(error instanceof Error)) return { type: typeof error, message: "a value that is not an Error was thrown" };
   const code = "code" in error ? String(error.code) : undefined;
   // The stack begins with the message
   const frames = error.stack?.split("\n").filter((line) => /^ {4}at /.test(line));
@@ -63,6 +63,6 @@ function withoutValues(error: Error, code: string | undefined): string {
   // JSON.parse quotes the text
   if (error instanceof SyntaxError) return "a text has a syntax error";
   const message = error.message.replaceAll(/(\w+:\/\/)\S*@/g, "$1…@");
-  // PostgreSQL's data exceptions end with the value: invalid input syntax for type date: "…"
+  // The messages of PostgreSQL's data exceptions end with the value: invalid input syntax for type date: "…"
   return /^22[0-9A-Z]{3}$/.test(code ?? "") ? message.replace(/: ".*$/s, "") : message;
 }

@@ -1,30 +1,29 @@
 import { STATUS_CODES } from "node:http";
 
-/** Errors over HTTP: problem details (RFC 9457). */
-
+/** The content type of problem details (RFC 9457). */
 export const problemContentType = "application/problem+json";
 
-/** Which field of a request broke which rule; `path` has dots in it. Never the value. */
+/** A field of a request and the rule that it breaks. `path` is dotted, such as `home.score`. It never holds the value. */
 export interface InvalidField {
   readonly path: string;
   readonly rule: string;
 }
 
 export interface ProblemOptions {
-  /** What happened and what to do, for people */
+  /** What happened and what to do, for people. */
   detail?: string;
-  /** For invalid input */
+  /** For invalid input: the fields. */
   errors?: readonly InvalidField[];
-  /** What a declared error of an operation carries */
+  /** The details of an error that an operation declares. */
   details?: unknown;
-  /** Whether the same request may succeed later */
+  /** Whether the same request may succeed later. */
   retryable?: boolean;
-  /** HTTP headers of the answer, such as `retry-after` */
+  /** HTTP headers of the response, such as `retry-after`. */
   headers?: Readonly<Record<string, string>>;
   cause?: unknown;
 }
 
-/** Thrown by a route, it is the answer. Everything else that a route throws is a 500 that shows nothing. */
+/** An error that a route throws to respond with problem details. Any other error becomes a 500 without internals. */
 export class HttpProblem extends Error {
   override readonly name = "HttpProblem";
   readonly status: number;
@@ -40,33 +39,38 @@ export class HttpProblem extends Error {
     this.#members = members;
   }
 
-  /** The body of the answer. */
+  /** The body of the response. */
   toJSON(): object {
     const { status, code } = this;
     return { type: "about:blank", title: STATUS_CODES[status] ?? "Error", status, code, ...this.#members };
   }
 }
 
-/** @param code  in snake_case, stable: what programs look at */
+/**
+ * Creates an error that a route throws to respond with problem details (RFC 9457).
+ * @param code  stable, in snake_case, for programs
+ * @example
+ * throw problem(503, "no_responder", { detail: "No responder is running.", retryable: true, headers: { "retry-after": "5" } });
+ */
 export function problem(status: number, code: string, options?: ProblemOptions): HttpProblem {
   return new HttpProblem(status, code, options);
 }
 
 const known: Readonly<Record<number, { code: string; detail: string }>> = {
-  400: { code: "invalid_request", detail: "The request cannot be understood." },
+  400: { code: "invalid_request", detail: "The request is malformed." },
   408: { code: "request_too_slow", detail: "The request did not arrive in time." },
   413: { code: "message_too_large", detail: "The body is too large." },
-  415: { code: "unsupported_media_type", detail: "The body's content type is not one that is understood here." },
+  415: { code: "unsupported_media_type", detail: "The content type of the body is not supported." },
   431: { code: "headers_too_large", detail: "The headers are too large." },
 };
 
-/** Of an error of HTTP itself. Its own text may quote the request, so it is not used. */
+/** The problem for an HTTP error. The error's own text is not used, since it may quote the request. */
 export function problemOfStatus(status: number): HttpProblem {
   const { code, detail } = known[status] ?? { code: "request_refused", detail: "The request was refused." };
   return new HttpProblem(status, code, { detail });
 }
 
-/** @returns undefined for an error that nobody expected */
+/** @returns undefined for an unexpected error */
 export function problemOfError(error: unknown): HttpProblem | undefined {
   if (error instanceof HttpProblem) return error;
   if (typeof error !== "object" || error === null) return undefined;
@@ -78,7 +82,7 @@ export function problemOfError(error: unknown): HttpProblem | undefined {
   }
   if ("validation" in error && Array.isArray(error.validation)) {
     const errors = error.validation.slice(0, 100).map(invalidField);
-    return problem(400, "invalid_request", { detail: "The request is not valid: see its errors.", errors });
+    return problem(400, "invalid_request", { detail: "The request is invalid: see its errors.", errors });
   }
   if ("statusCode" in error && typeof error.statusCode === "number") {
     const { statusCode } = error;
@@ -87,7 +91,7 @@ export function problemOfError(error: unknown): HttpProblem | undefined {
   return undefined;
 }
 
-/** Of Fastify's validation, by Ajv or by zod. */
+/** @param issue  from Fastify's validation, by Ajv or by zod */
 function invalidField(issue: {
   instancePath?: string;
   message?: string;
@@ -96,5 +100,5 @@ function invalidField(issue: {
   const path = (issue.instancePath ?? "").split("/").filter((part) => part !== "");
   const missing = issue.params?.missingProperty;
   if (missing !== undefined) return { path: [...path, missing].join("."), rule: "is required" };
-  return { path: path.join("."), rule: (issue.message ?? "is not valid").replace(/\.$/, "") };
+  return { path: path.join("."), rule: (issue.message ?? "is invalid").replace(/\.$/, "") };
 }

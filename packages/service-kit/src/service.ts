@@ -1,130 +1,172 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import { Health } from "./health.ts";
-import { HttpDoor } from "./http.ts";
+import { HttpServer } from "./http-server.ts";
 import { createLogger, type LineWriter, type Logger } from "./logger.ts";
-import { Owned, type Closeable } from "./owned.ts";
+import { type Closeable, Resources } from "./resources.ts";
 import { readSettings, serviceSettings, type Setting, type Settings, SettingsError } from "./settings.ts";
-import { stopGracefully } from "./stop.ts";
+import { type Stop, stopGracefully } from "./stop.ts";
 
 type Declared = Readonly<Record<string, Setting<unknown>>>;
-type SettingsOfAll = Settings<ReturnType<typeof serviceSettings>>;
+type CommonSettings = Settings<ReturnType<typeof serviceSettings>>;
+type IsReady = () => boolean | Promise<boolean>;
 
 export interface ServiceDefinition<S extends Declared> {
-  /** As the system knows it, such as "scheduling" */
+  /** The service's name in the system, such as "scheduling". */
   name: string;
-  /** Where its HTTP listens unless `PORT` says otherwise */
+  /** The HTTP port unless `PORT` is set. */
   port: number;
-  /** Beside those that all services have; `{}` when there are none */
+  /** Settings besides those that all services have; `{}` for none. */
   settings: S;
-  /** Takes the log where stdout is a terminal, for a service that draws on it. @default stdout itself */
+  /** Receives the log when stdout is a terminal, for a service that draws on it. @default stdout */
   terminal?: LineWriter | undefined;
 }
 
-/** What `start` is handed. */
+/** What `start` gets. */
 export interface Service<S> {
   readonly name: string;
-  readonly settings: SettingsOfAll & Settings<S>;
+  readonly settings: CommonSettings & Settings<S>;
   readonly logger: Logger;
-  /** Aborts when the service is to stop: whatever waits, ends */
+  /** Aborts when the service stops. Pass it to everything that waits. */
   readonly signal: AbortSignal;
-  /** For the service's routes, which open when `start` has resolved */
+  /** For the service's routes. They open when `start` has resolved. */
   readonly http: FastifyInstance;
-  /** How long a connection may take to close: half of `STOP_TIMEOUT_MS` */
+  /** How long a connection may take to close, in milliseconds: half of `STOP_TIMEOUT_MS`. */
   readonly closeTimeoutMs: number;
-  /** Closes it at the stop, the newest first. @returns what it was handed */
-  own: <T extends Closeable>(opened: T, name?: string) => T;
+  /** Closes the resource when the service stops; the newest resource is closed first. @returns the resource */
+  closeOnStop: <T extends Closeable>(resource: T, name?: string) => T;
 }
 
 export interface Started {
-  /** Asked by `/readyz`. @default always */
-  isReady?: () => boolean | Promise<boolean>;
-  /** A service that comes to its end: it then stops by itself, exit 0, or 1 when it rejects */
+  /** `/readyz` calls this on each request. @default always ready */
+  isReady?: IsReady;
+  /** For a service that ends by itself: it stops when this resolves (exit 0) or rejects (exit 1). */
   finished?: Promise<unknown>;
 }
 
 /**
- * The life of a service: settings, HTTP with `/livez` and `/readyz`, `start`, "ready", and at a signal the orderly stop.
- * Ends the process: 0 after an orderly stop, 1 when the settings are wrong, the start fails, something is thrown that
- * nobody catches, or the stop takes longer than `STOP_TIMEOUT_MS`.
+ * Runs a service from its settings to its graceful stop, and ends the process.
+ * Exit code 0: it stopped gracefully. Exit code 1: a setting is invalid, `start` or `finished` failed, an error was not
+ * caught, a resource failed to close, or the stop took longer than `STOP_TIMEOUT_MS`.
+ * @param start  opens what the service needs and registers its routes
+ * @example
+ * await runService({ name: "scheduling", port: 3002, settings: {} }, async ({ http, settings, closeOnStop }) => {
+ *   const calendar = closeOnStop(await openCalendar());
+ *   http.get("/appointments", () => calendar.upcoming());
+ *   return { isReady: () => calendar.isOpen };
+ * });
  */
 export async function runService<S extends Declared>(
   { name, port, settings: declared, terminal }: ServiceDefinition<S>,
   start: (service: Service<S>) => Promise<Started | void>,
 ): Promise<void> {
-  // Who reads our output may leave: pino ignores that by itself, console does not
+  // The reader of our output may end. pino ignores the closed pipe, console does not.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
-  const settings: SettingsOfAll & Settings<S> = await settingsOrExit(name, { ...serviceSettings(port), ...declared });
-  const { host, logLevel, stopTimeoutMs } = settings;
-  const logger = await createLogger(name, logLevel, terminal);
-  const health = new Health();
-  const door = new HttpDoor(health, logger, settings.rateLimitPerMinute);
-  const owned = new Owned(logger);
-  const stopped = new AbortController();
-  let starting: Promise<unknown> = Promise.resolve();
-  let isStarting = true;
-
-  const stop = stopGracefully({
-    logger,
-    timeoutMs: stopTimeoutMs,
-    stillOpen: () => owned.stillOpen,
-    close: async () => {
-      health.stopping();
-      stopped.abort(new Error(`${name} is stopping.`));
-      // Closed first, since requests in hand use what was opened before
-      owned.add("HTTP", () => door.close(stopTimeoutMs * 0.4));
-      const closing = owned.close();
-      // The start that is under way ends by the signal, or because what it uses is closed
-      if (isStarting) owned.add("start", () => starting);
-      await closing;
-    },
-  });
-
-  const run = async (): Promise<void> => {
-    const service = {
+  const settings: CommonSettings & Settings<S> = await settingsOrExit(name, { ...serviceSettings(port), ...declared });
+  const logger = await createLogger(name, settings.logLevel, terminal);
+  const lifecycle = new Lifecycle(name, settings, logger);
+  await lifecycle.run(() =>
+    start({
       name,
       settings,
       logger,
-      signal: stopped.signal,
-      http: door.fastify,
-      closeTimeoutMs: Math.floor(stopTimeoutMs / 2),
-      own: <T extends Closeable>(opened: T, ownName?: string): T => owned.own(opened, ownName),
-    };
-    const listeningOn = await door.listen(host, settings.port);
-    logger.debug({ port: listeningOn }, "listening");
-    const { isReady = () => true, finished } = (await start(service)) ?? {};
-    await door.open();
-    health.started(isReady);
-    const end = new AbortController();
-    void finished?.catch(() => {}).then(() => end.abort());
-    let status = await health.status();
-    while (status === "not ready" && !end.signal.aborted) {
-      await sleep(50, undefined, { signal: stopped.signal });
-      status = await health.status();
-    }
-    if (status === "ready") logger.info({ port: listeningOn }, "ready");
-    if (finished !== undefined) void endAfter(finished);
-  };
+      signal: lifecycle.signal,
+      http: lifecycle.http,
+      closeTimeoutMs: Math.floor(settings.stopTimeoutMs / 2),
+      closeOnStop: (resource, resourceName) => lifecycle.resources.use(resource, resourceName),
+    }),
+  );
+}
 
-  const endAfter = async (finished: Promise<unknown>): Promise<void> => {
+class Lifecycle {
+  readonly resources: Resources;
+  readonly #name: string;
+  readonly #settings: CommonSettings;
+  readonly #logger: Logger;
+  readonly #health = new Health();
+  readonly #server: HttpServer;
+  readonly #stopping = new AbortController();
+  readonly #stop: Stop;
+  #starting: Promise<void> | undefined;
+
+  constructor(name: string, settings: CommonSettings, logger: Logger) {
+    this.#name = name;
+    this.#settings = settings;
+    this.#logger = logger;
+    this.#server = new HttpServer(this.#health, logger, settings.rateLimitPerMinute);
+    this.resources = new Resources(logger);
+    this.#stop = stopGracefully({
+      logger,
+      timeoutMs: settings.stopTimeoutMs,
+      openNames: () => this.resources.openNames,
+      close: () => this.#close(),
+    });
+  }
+
+  get signal(): AbortSignal {
+    return this.#stopping.signal;
+  }
+
+  get http(): FastifyInstance {
+    return this.#server.fastify;
+  }
+
+  /** Resolves when the service has started. A failure begins the stop. */
+  async run(start: () => Promise<Started | void>): Promise<void> {
+    this.#starting = this.#start(start).catch((error: unknown) =>
+      this.#fail(explainListenError(error, this.#settings.host, this.#settings.port), "start failed"),
+    );
+    await this.#starting;
+    this.#starting = undefined;
+  }
+
+  async #start(start: () => Promise<Started | void>): Promise<void> {
+    const port = await this.#server.listen(this.#settings.host, this.#settings.port);
+    this.#logger.debug({ port }, "listening");
+    const { isReady = () => true, finished } = (await start()) ?? {};
+    await this.#server.openRoutes();
+    this.#health.started(isReady);
+    if (await this.#becomesReady(finished)) this.#logger.info({ port }, "ready");
+    if (finished !== undefined) void this.#stopAfter(finished);
+  }
+
+  /** @returns false when the service finished before it was ready */
+  async #becomesReady(finished: Promise<unknown> | undefined): Promise<boolean> {
+    let hasFinished = false;
+    void finished?.catch(() => {}).then(() => (hasFinished = true));
+    for (;;) {
+      const status = await this.#health.status();
+      if (status !== "not ready" || hasFinished) return status === "ready";
+      await sleep(50, undefined, { signal: this.signal });
+    }
+  }
+
+  async #stopAfter(finished: Promise<unknown>): Promise<void> {
     try {
       await finished;
-      stop.begin("finished");
+      this.#stop.begin("finished");
     } catch (error) {
-      fail(error, "failed");
+      this.#fail(error, "service failed");
     }
-  };
+  }
 
-  const fail = (error: unknown, what: string): void => {
-    // Stopped while it started: that is how it ends, not a fault
-    if (stopped.signal.aborted) return;
-    logger.fatal({ err: error }, what);
-    stop.begin(what, true);
-  };
+  #fail(error: unknown, reason: string): void {
+    // The stop aborts a start that is still running: that error is expected
+    if (this.signal.aborted) return;
+    this.#logger.fatal({ err: error }, reason);
+    this.#stop.begin(reason, true);
+  }
 
-  starting = run().catch((error: unknown) => fail(inWords(error, host, settings.port), "the start failed"));
-  await starting;
-  isStarting = false;
+  async #close(): Promise<void> {
+    this.#health.stopping();
+    this.#stopping.abort(new Error(`${this.#name} is stopping.`));
+    // Requests in flight use the other resources, so HTTP is closed first
+    this.resources.defer("HTTP", () => this.#server.close(this.#settings.stopTimeoutMs * 0.4));
+    const closing = this.resources.close();
+    // Closed after the others: a start that ignores the signal ends when what it uses is closed
+    if (this.#starting !== undefined) this.resources.defer("start", () => this.#starting);
+    await closing;
+  }
 }
 
 async function settingsOrExit<S extends Declared>(name: string, declared: S): Promise<Settings<S>> {
@@ -138,12 +180,12 @@ async function settingsOrExit<S extends Declared>(name: string, declared: S): Pr
   }
 }
 
-function inWords(error: unknown, host: string, port: number): unknown {
+function explainListenError(error: unknown, host: string, port: number): unknown {
   if (!(error instanceof Error && "syscall" in error && "code" in error)) return error;
-  // A HOST that is a name is looked up first
+  // "getaddrinfo": HOST is a name that cannot be resolved
   if (error.syscall !== "listen" && error.syscall !== "getaddrinfo") return error;
-  const why = error.code === "EADDRINUSE" ? "it is in use" : String(error.code);
-  return new Error(`Cannot listen on ${host}, port ${port}: ${why}. Set PORT (0 picks a free one) or HOST.`, {
+  const reason = error.code === "EADDRINUSE" ? "the port is in use" : String(error.code);
+  return new Error(`Cannot listen on ${host}, port ${port}: ${reason}. Set PORT (0 picks a free one) or HOST.`, {
     cause: error,
   });
 }

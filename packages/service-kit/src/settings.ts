@@ -2,8 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 
-/** What the environment says, as typed values; whatever is wrong with it is told at once, all of it in one message. */
-
+/** Environment variables as typed values. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Reads one setting from its variable or variables. @throws {SettingsError} */
@@ -11,17 +10,17 @@ export type Setting<T> = (environment: Environment) => T;
 
 export type Settings<S> = { readonly [K in keyof S]: S[K] extends Setting<infer T> ? T : never };
 
-/** Each fault names a variable and what it must be; the value of a secret is in none of them. */
+/** Lists all invalid variables. Each fault names a variable and its rule, never the value of a secret. */
 export class SettingsError extends Error {
   override readonly name = "SettingsError";
   readonly faults: readonly string[];
   constructor(faults: readonly string[]) {
-    super(`The environment is not as it must be:\n${faults.map((fault) => `  - ${fault}`).join("\n")}`);
+    super(`Invalid environment variables:\n${faults.map((fault) => `  - ${fault}`).join("\n")}`);
     this.faults = faults;
   }
 }
 
-/** @throws {SettingsError} with the faults of all settings */
+/** Reads all settings. @throws {SettingsError} with the faults of all of them */
 export function readSettings<S extends Readonly<Record<string, Setting<unknown>>>>(
   declared: S,
   environment: Environment,
@@ -41,8 +40,10 @@ export function readSettings<S extends Readonly<Record<string, Setting<unknown>>
 }
 
 /**
- * One variable; empty counts as unset.
- * @param schema  takes the text, or undefined when unset. Its messages follow the variable's name: "must be …"
+ * Declares a setting from one environment variable. An empty variable counts as unset.
+ * @param schema  parses the text, or undefined when unset. Its messages follow the variable's name: "must be …"
+ * @example
+ * const settings = { speed: variable("SPEED", wholeNumber(1, 1_000).default(10)) };
  */
 export function variable<T>(name: string, schema: z.ZodType<T>): Setting<T> {
   return (environment) => {
@@ -51,7 +52,7 @@ export function variable<T>(name: string, schema: z.ZodType<T>): Setting<T> {
   };
 }
 
-/** Like `variable`, but the value may also be in a file that `NAME_FILE` names, and is never shown. */
+/** Like `variable`, but the value may be in a file instead, whose path is in `NAME_FILE`, and no message shows it. */
 export function secretVariable<T>(name: string, schema: z.ZodType<T>): Setting<T> {
   return (environment) => parse(name, schema, secretOf(environment, name), "");
 }
@@ -81,9 +82,9 @@ function contentOf(file: string, name: string): string {
     content = readFileSync(file, "utf8").trim();
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
-    throw new SettingsError([`${name} must name a file that can be read, but ${file} cannot (${code})`]);
+    throw new SettingsError([`${name} must name a readable file, but ${file} cannot be read (${code})`]);
   }
-  if (content === "") throw new SettingsError([`${name} names a file, ${file}, that is empty`]);
+  if (content === "") throw new SettingsError([`${name} names an empty file: ${file}`]);
   return content;
 }
 
@@ -92,7 +93,7 @@ const pem = {
   "private key without a passphrase": /-----BEGIN (EC |RSA )?PRIVATE KEY-----/,
 };
 
-/** The content of a PEM file, which is never shown. */
+/** Reads a PEM file. No message shows its content. */
 function pemFile(name: string, holding: keyof typeof pem): Setting<string | undefined> {
   return (environment) => {
     const file = textOf(environment, name);
@@ -103,7 +104,7 @@ function pemFile(name: string, holding: keyof typeof pem): Setting<string | unde
   };
 }
 
-/** As `tls` of `connect` takes it; undefined when nothing is set. */
+/** The option `tls` of `connect`. */
 interface TlsSettings {
   readonly ca: string | undefined;
   readonly cert: string | undefined;
@@ -120,11 +121,11 @@ function tls(environment: Environment): TlsSettings | undefined {
     environment,
   );
   if ((files.cert === undefined) !== (files.key === undefined))
-    throw new SettingsError(["AMQP_CERT_FILE and AMQP_KEY_FILE belong together: set both, or none"]);
+    throw new SettingsError(["AMQP_CERT_FILE and AMQP_KEY_FILE belong together: set both or neither"]);
   return files.ca === undefined && files.cert === undefined ? undefined : files;
 }
 
-/** A whole number within bounds, both inclusive. */
+/** A schema for a whole number from `smallest` to `largest`, both inclusive. */
 export function wholeNumber(smallest: number, largest: number): z.ZodType<number> {
   const isWithin = (text: string): boolean =>
     /^\d{1,15}$/.test(text) && Number(text) >= smallest && Number(text) <= largest;
@@ -134,11 +135,11 @@ export function wholeNumber(smallest: number, largest: number): z.ZodType<number
 
 const brokerUrls = z
   .string()
-  // A password may hold a comma: a new URL begins where its scheme does
+  // A password may hold a comma, so the list is split only where a URL's scheme follows
   .transform((text) => text.split(/,(?=\s*amqps?:\/\/)/).map((url) => url.trim()))
   .refine((urls) => urls.every((url) => isUrl(url, ["amqp:", "amqps:"])), {
     error:
-      "must be a complete URL like amqp://user:password@host:5672/virtual-host, or several with commas between them",
+      "must be a complete URL like amqp://user:password@host:5672/virtual-host, or several of them, separated by commas",
   })
   .default(["amqp://127.0.0.1:5672"]);
 
@@ -157,11 +158,11 @@ function isUrl(text: string, protocols: readonly string[]): boolean {
 
 const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
-/** What every service reads. @param port  its own, from the design's table */
+/** The settings of every service. @param port  the service's default port */
 export const serviceSettings = (port: number) => ({
-  /** Without credentials in them, RabbitMQ's own guest */
+  /** URLs without credentials use RabbitMQ's guest account. */
   amqpUrls: secretVariable("AMQP_URL", brokerUrls),
-  /** Whom to trust, and who asks, where `AMQP_URL` begins with amqps:// */
+  /** For `amqps://`: authorities to trust, and the client certificate with its key. */
   tls,
   host: variable("HOST", z.string().default("127.0.0.1")),
   port: variable("PORT", wholeNumber(0, 65_535).default(port)),
@@ -173,22 +174,22 @@ export const serviceSettings = (port: number) => ({
   stopTimeoutMs: variable("STOP_TIMEOUT_MS", wholeNumber(100, 3_600_000).default(8_000)),
 });
 
-/** As `openDatabase` of the outbox takes it: a PostgreSQL, or a folder (`memory://`: none) for the embedded one. */
+/** The first argument of the outbox's `openDatabase`: a PostgreSQL URL, or the embedded database's folder (`memory://`: none). */
 export type DatabaseSettings = { readonly url: string } | { readonly dataDir: string };
 
-/** `DATABASE_URL`, else `DATA_DIR` and in it a folder of the service's name, else `.data` in the service's own folder. */
+/** Reads `DATABASE_URL`, else `DATA_DIR` (the folder named after the service in it), else uses `.data` in the service's folder. */
 export const databaseSettings = (service: string): { database: Setting<DatabaseSettings> } => ({
   database: (environment) => {
     const url = secretVariable("DATABASE_URL", databaseUrl)(environment);
     if (url !== undefined) return { url };
     const dataDir = textOf(environment, "DATA_DIR");
-    if (dataDir === undefined) return { dataDir: join(ownFolder(), ".data") };
+    if (dataDir === undefined) return { dataDir: join(serviceFolder(), ".data") };
     return { dataDir: dataDir === "memory://" ? dataDir : resolve(dataDir, service) };
   },
 });
 
-/** The folder of the workspace whose program runs: the nearest one with a package.json. */
-function ownFolder(): string {
+/** The workspace of the running program: the nearest folder with a package.json. */
+function serviceFolder(): string {
   let folder = dirname(resolve(process.argv[1] ?? "."));
   while (!existsSync(join(folder, "package.json")) && dirname(folder) !== folder) folder = dirname(folder);
   return folder;
@@ -202,7 +203,7 @@ function isTimeZone(name: string): boolean {
   }
 }
 
-/** `TIME_ZONE`, an IANA name. */
+/** The setting `TIME_ZONE`: an IANA name such as Europe/London. */
 export const timeZoneSetting = {
   timeZone: variable(
     "TIME_ZONE",

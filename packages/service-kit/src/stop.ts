@@ -1,58 +1,54 @@
-import closeWithGrace from "close-with-grace";
 import type { Logger } from "./logger.ts";
 
 export interface StopOptions {
   logger: Logger;
   timeoutMs: number;
-  /** Closes all; may reject */
+  /** Closes everything. A rejection makes the exit code 1. */
   close: () => Promise<void>;
-  /** What has not closed yet, for the log */
-  stillOpen: () => readonly string[];
+  /** Names of what is still open, for the log. */
+  openNames: () => readonly string[];
 }
 
 export interface Stop {
-  /** Begins the orderly stop; once it has begun, this only adds to the exit code. @param failed  exit 1 instead of 0 */
-  begin(why: string, failed?: boolean): void;
+  /** Begins the graceful stop. Later calls only add to the exit code. @param failed  exit with 1 instead of 0 */
+  begin(reason: string, failed?: boolean): void;
 }
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**
- * One orderly stop, whatever comes first: a signal (exit 0), an error that nobody caught (exit 1), or our own wish. Terminal
- * and package manager both send a signal: the second one changes nothing. Past `timeoutMs` the process exits 1.
+ * Stops the process gracefully, once: on a signal (exit 0), on an uncaught error (exit 1), or when `begin` is called.
+ * The terminal and the package manager each send a signal, so a second signal does nothing. After `timeoutMs` the
+ * process exits with 1.
  */
-export function stopGracefully({ logger, timeoutMs, close, stillOpen }: StopOptions): Stop {
+export function stopGracefully({ logger, timeoutMs, close, openNames }: StopOptions): Stop {
   let hasBegun = false;
   let hasFailed = false;
-  // Left to close-with-grace, a second signal or error would end the process in the middle of its stop
-  const grace = closeWithGrace(
-    {
-      delay: timeoutMs,
-      logger: false,
-      skip: [...signals, "uncaughtException", "unhandledRejection"],
-      onTimeout: () => logger.fatal({ stillOpen: stillOpen(), timeoutMs }, "not stopped in time (STOP_TIMEOUT_MS)"),
-    },
-    async () => {
-      await close().catch((error: unknown) => {
-        logger.error({ err: error }, "not everything closed in good order");
-        hasFailed = true;
-      });
-      logger.info("stopped");
-      // Its way to exit 1
-      if (hasFailed) throw new Error("failed");
-    },
-  );
 
-  const begin = (why: string, failed = false): void => {
+  const stop = async (): Promise<void> => {
+    setTimeout(() => {
+      logger.fatal({ stillOpen: openNames(), timeoutMs }, "stop timed out (STOP_TIMEOUT_MS)");
+      process.exit(1);
+    }, timeoutMs);
+    try {
+      await close();
+    } catch (error) {
+      logger.error({ err: error }, "some resources failed to close");
+      hasFailed = true;
+    }
+    logger.info("stopped");
+    process.exit(hasFailed ? 1 : 0);
+  };
+  const begin = (reason: string, failed = false): void => {
     hasFailed ||= failed;
     if (hasBegun) return;
     hasBegun = true;
-    logger.info({ why }, "stopping");
-    grace.close();
+    logger.info({ why: reason }, "stopping");
+    void stop();
   };
-  const onError = (what: string) => (error: unknown) => {
-    logger.fatal({ err: error }, what);
-    begin(what, true);
+  const onError = (kind: string) => (error: unknown) => {
+    logger.fatal({ err: error }, kind);
+    begin(kind, true);
   };
 
   for (const signal of signals) process.on(signal, () => begin(signal));

@@ -10,7 +10,9 @@ const name = "add-patient-api";
 await runService({ name, port: 3000, settings: {} }, async (service) => {
   const { settings, logger, signal, http, closeTimeoutMs } = service;
   const { amqpUrls, tls } = settings;
-  const amqp = service.own(await connect(amqpUrls, { system, service: name, tls, logger, signal, closeTimeoutMs }));
+  const amqp = service.closeOnStop(
+    await connect(amqpUrls, { system, service: name, tls, logger, signal, closeTimeoutMs }),
+  );
   await documentRoutes(http);
   await http.register(tryItPage);
   await http.register(patientsApi(amqp));

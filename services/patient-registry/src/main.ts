@@ -13,13 +13,15 @@ await runService({ name, port: 3004, settings: { ...databaseSettings(name) } }, 
   const { settings, logger, signal, closeTimeoutMs } = service;
   const { amqpUrls, tls } = settings;
   const migrations = new URL("../migrations/", import.meta.url);
-  const database = service.own(
+  const database = service.closeOnStop(
     await openDatabase<RegistryTables>(settings.database, { schema: name, migrations, logger, signal }),
   );
-  service.own(forgetExpiredKeys(database, logger));
+  service.closeOnStop(forgetExpiredKeys(database, logger));
 
-  const amqp = service.own(await connect(amqpUrls, { system, service: name, tls, logger, signal, closeTimeoutMs }));
-  service.own(
+  const amqp = service.closeOnStop(
+    await connect(amqpUrls, { system, service: name, tls, logger, signal, closeTimeoutMs }),
+  );
+  service.closeOnStop(
     startRelay(database, {
       send: ({ messageId, message, signal }) =>
         amqp.notify(patientAdded, PatientAdded.parse(message), { messageId, signal }),

@@ -11,16 +11,18 @@ const name = "scheduling";
 const settings = { ...databaseSettings(name), ...timeZoneSetting };
 
 await runService({ name, port: 3002, settings }, async (service) => {
-  const { settings, logger, signal, http, own, closeTimeoutMs } = service;
+  const { settings, logger, signal, http, closeOnStop, closeTimeoutMs } = service;
   const { amqpUrls, tls } = settings;
 
   const migrations = new URL("../migrations/", import.meta.url);
-  const database = own(
+  const database = closeOnStop(
     await openDatabase<SchedulingTables>(settings.database, { schema: name, migrations, logger, signal }),
   );
 
   const { version } = packageJson;
-  const amqp = own(await connect(amqpUrls, { system, service: name, version, tls, logger, signal, closeTimeoutMs }));
+  const amqp = closeOnStop(
+    await connect(amqpUrls, { system, service: name, version, tls, logger, signal, closeTimeoutMs }),
+  );
   await amqp.subscribe(patientAdded, onPatientAdded(database, settings.timeZone, logger), {
     isAvailable: () => database.isReachable(),
   });

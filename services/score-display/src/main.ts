@@ -15,12 +15,12 @@ const terminal = canDraw ? new Terminal(process.stdout, () => scoreboard.newest(
 
 await runService(
   { name, port: 3001, settings: {}, terminal },
-  async ({ settings, logger, signal, http, own, closeTimeoutMs }) => {
+  async ({ settings, logger, signal, http, closeOnStop, closeTimeoutMs }) => {
     const { amqpUrls, tls } = settings;
     terminal?.open();
     scoreboard.onUpdate(({ update }) => (terminal ? terminal.redraw() : process.stdout.write(`${lineOf(update)}\n`)));
     await http.register(scoresApi(scoreboard, new EventStream(scoreboard)));
-    const amqp = own(await connect(amqpUrls, { system, service: name, tls, logger, signal, closeTimeoutMs }));
+    const amqp = closeOnStop(await connect(amqpUrls, { system, service: name, tls, logger, signal, closeTimeoutMs }));
     await amqp.listen(scoreUpdates, (update) => scoreboard.show(update));
     return { isReady: () => amqp.isReady };
   },

@@ -14,9 +14,12 @@ const updates = await updatesFor(process.argv.slice(2)).catch((error: unknown) =
   process.exit(1);
 });
 
-await runService({ name, port: 3005, settings: {} }, async ({ settings, logger, signal, own, closeTimeoutMs }) => {
-  const { amqpUrls, tls } = settings;
-  const amqp = own(await connect(amqpUrls, { system, service: name, tls, logger, signal, closeTimeoutMs }));
-  const send = (update: ScoreUpdate): Promise<void> => amqp.broadcast(scoreUpdates, update);
-  return { isReady: () => amqp.isReady, finished: sendAll(updates, { send, logger, signal }) };
-});
+await runService(
+  { name, port: 3005, settings: {} },
+  async ({ settings, logger, signal, closeOnStop, closeTimeoutMs }) => {
+    const { amqpUrls, tls } = settings;
+    const amqp = closeOnStop(await connect(amqpUrls, { system, service: name, tls, logger, signal, closeTimeoutMs }));
+    const send = (update: ScoreUpdate): Promise<void> => amqp.broadcast(scoreUpdates, update);
+    return { isReady: () => amqp.isReady, finished: sendAll(updates, { send, logger, signal }) };
+  },
+);

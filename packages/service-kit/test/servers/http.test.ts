@@ -3,13 +3,13 @@ import { get, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
-import { said, started, urlOf } from "./started.ts";
+import { messages, start, urlOf } from "./started.ts";
 
 const json = { "content-type": "application/json" };
 
 test.for([
   ["an unknown path", "/nowhere", {}, 404, { code: "not_found" }],
-  ["a path that is no text", "/hello/%zz", {}, 400, { code: "invalid_request" }],
+  ["a path that is not valid text", "/hello/%zz", {}, 400, { code: "invalid_request" }],
   [
     "headers that are too large",
     "/hello/violet",
@@ -26,7 +26,7 @@ test.for([
     { allow: "GET, HEAD" },
   ],
   ["broken JSON", "/people", { method: "POST", headers: json, body: "{given:" }, 400, { code: "invalid_json" }],
-  ["no JSON", "/people", { method: "POST", headers: json }, 400, { code: "invalid_json" }],
+  ["an empty body", "/people", { method: "POST", headers: json }, 400, { code: "invalid_json" }],
   [
     "an unknown content type",
     "/people",
@@ -60,12 +60,12 @@ test.for([
     "/problem",
     {},
     503,
-    { code: "no_responder", detail: "Nobody.", retryable: true },
+    { code: "no_responder", detail: "No responder is running.", retryable: true },
     { "retry-after": "5" },
   ],
-  ["an error that nobody expected", "/fails", {}, 500, { code: "internal_error" }],
+  ["an unexpected error", "/fails", {}, 500, { code: "internal_error" }],
 ] as const)("%s is answered with problem details", async ([_what, path, request, status, problem, headers = {}]) => {
-  await using service = await started("plain");
+  await using service = await start("plain");
   const response = await fetch(service.url + path, request);
   expect(response.status).toBe(status);
   expect(response.headers.get("content-type")).toBe("application/problem+json");
@@ -75,17 +75,17 @@ test.for([
   expect(Object.fromEntries(response.headers)).toMatchObject(headers);
 });
 
-test("an error that nobody expected is logged with its route, and without what the request said", async () => {
-  await using service = await started("plain");
+test("an unexpected error is logged with its route and without the content of the request", async () => {
+  await using service = await start("plain");
   await fetch(`${service.url}/fails?surname=Bloom`);
-  await expect.poll(() => said(service)).toContain("a request failed");
-  const line = service.lines.find(({ json }) => json?.["msg"] === "a request failed");
+  await expect.poll(() => messages(service)).toContain("request failed");
+  const line = service.lines.find(({ json }) => json?.["msg"] === "request failed");
   expect(line?.json).toMatchObject({ method: "GET", route: "/fails", err: { type: "Error" } });
   expect(line?.text).not.toMatch(/surname|secret/);
 });
 
-test("a request that is no HTTP is answered, too", async () => {
-  await using service = await started("plain");
+test("a request that is not HTTP gets problem details with status 400", async () => {
+  await using service = await start("plain");
   const socket = connect(service.port, "127.0.0.1");
   await once(socket, "connect");
   socket.write("what is this\r\n\r\n");
@@ -95,8 +95,8 @@ test("a request that is no HTTP is answered, too", async () => {
   expect(answer).toContain("x-content-type-options: nosniff");
 });
 
-test("a request whose headers do not arrive is answered after ten seconds or so, and its connection closed", async () => {
-  await using service = await started("plain");
+test("a request whose headers do not arrive gets status 408 after about 10 s, and its connection is closed", async () => {
+  await using service = await start("plain");
   const socket = connect(service.port, "127.0.0.1");
   await once(socket, "connect");
   const before = performance.now();
@@ -109,9 +109,9 @@ test("a request whose headers do not arrive is answered after ten seconds or so,
 });
 
 test.for(["/livez", "/readyz", "/hello/violet", "/nowhere", "/fails", "/problem"])(
-  "%s is answered with security headers, and without the name of any software",
+  "the response to %s has security headers and names no software",
   async (path) => {
-    await using service = await started("plain");
+    await using service = await start("plain");
     const { headers } = await fetch(service.url + path);
     expect(Object.fromEntries(headers)).toMatchObject({
       "x-content-type-options": "nosniff",
@@ -124,8 +124,8 @@ test.for(["/livez", "/readyz", "/hello/violet", "/nowhere", "/fails", "/problem"
   },
 );
 
-test("over its rate limit an address is told when to come back, whatever it asks for; health is not limited", async () => {
-  await using service = await started("plain", { env: { RATE_LIMIT_PER_MINUTE: "3" } });
+test("an address over its rate limit gets 429 with Retry-After on every path except the health checks", async () => {
+  await using service = await start("plain", { env: { RATE_LIMIT_PER_MINUTE: "3" } });
   const statusOf = async (path: string): Promise<number> => (await fetch(service.url + path)).status;
   expect(await Promise.all([statusOf("/hello/a"), statusOf("/nowhere"), statusOf("/problem")])).toEqual([
     200, 404, 503,
@@ -141,8 +141,8 @@ test("over its rate limit an address is told when to come back, whatever it asks
   expect(await Promise.all([statusOf("/livez"), statusOf("/readyz")])).toEqual([200, 200]);
 });
 
-test.skipIf(process.platform !== "linux")("one address over its rate limit leaves the others alone", async () => {
-  await using service = await started("plain", { env: { RATE_LIMIT_PER_MINUTE: "1" } });
+test.skipIf(process.platform !== "linux")("an address over its rate limit does not limit other addresses", async () => {
+  await using service = await start("plain", { env: { RATE_LIMIT_PER_MINUTE: "1" } });
   const statusFor = async (localAddress: string): Promise<number | undefined> => {
     const request = get(`${service.url}/hello/a`, { localAddress, agent: false });
     const [response]: IncomingMessage[] = await once(request, "response");
@@ -154,17 +154,17 @@ test.skipIf(process.platform !== "linux")("one address over its rate limit leave
   ]);
 });
 
-test("without a rate limit any number of requests is answered", async () => {
-  await using service = await started("plain");
+test("without a rate limit every request is answered", async () => {
+  await using service = await start("plain");
   const statuses = await Promise.all(
     Array.from({ length: 200 }, async () => (await fetch(`${service.url}/hello/a`)).status),
   );
   expect(new Set(statuses)).toEqual(new Set([200]));
 });
 
-test("while the service starts it is alive, not ready, and asks all others to come back", async () => {
-  await using service = await started("waiting", { waitForReady: false });
-  await expect.poll(() => said(service)).toContain("waiting");
+test("a service that starts is alive, is not ready, and answers other requests with 503 and Retry-After", async () => {
+  await using service = await start("waiting", { waitForReady: false });
+  await expect.poll(() => messages(service)).toContain("waiting");
   const url = urlOf(service);
   expect((await fetch(`${url}/livez`)).status).toBe(200);
   const ready = await fetch(`${url}/readyz`);
@@ -174,27 +174,27 @@ test("while the service starts it is alive, not ready, and asks all others to co
   expect(await other.json()).toMatchObject({ code: "starting", retryable: true, status: 503 });
 });
 
-test("a service is ready, and says so once, when its parts are; and not ready when they are not (pitfall 106)", async () => {
-  await using service = await started("late", { waitForReady: false });
+test('a service logs "ready" once and is ready only while its parts are (pitfall 106)', async () => {
+  await using service = await start("late", { waitForReady: false });
   await expect.poll(() => urlOf(service)).toBeDefined();
   const readiness = async () => (await fetch(`${urlOf(service)}/readyz`)).json();
   await expect.poll(readiness).toEqual({ status: "not ready" });
-  expect(said(service)).not.toContain("ready");
+  expect(messages(service)).not.toContain("ready");
   service.write("ready\n");
-  await expect.poll(() => said(service)).toContain("ready");
-  for (const [told, status] of [
+  await expect.poll(() => messages(service)).toContain("ready");
+  for (const [line, status] of [
     ["not", "not ready"],
     ["ready", "ready"],
   ] as const) {
-    service.write(`${told}\n`);
+    service.write(`${line}\n`);
     await expect.poll(readiness).toEqual({ status });
   }
   await service.stop();
-  expect(said(service).filter((line) => line === "ready")).toEqual(["ready"]);
+  expect(messages(service).filter((line) => line === "ready")).toEqual(["ready"]);
 });
 
-test("a part that does not answer whether it is ready makes the service not ready within a second or so", async () => {
-  await using service = await started("late", { waitForReady: false, env: { READY: "never" } });
+test("a readiness check that never answers makes the service not ready after about a second", async () => {
+  await using service = await start("late", { waitForReady: false, env: { READY: "never" } });
   await expect.poll(() => urlOf(service)).toBeDefined();
   const before = performance.now();
   const response = await fetch(`${urlOf(service)}/readyz`);

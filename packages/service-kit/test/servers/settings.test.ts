@@ -1,14 +1,14 @@
 import { expect, test } from "vitest";
-import { said, started } from "./started.ts";
+import { messages, start } from "./started.ts";
 
-test("wrong settings are told all at once, before anything is opened, and without secrets", async () => {
+test("invalid settings are reported in one message, before anything is opened and without secrets", async () => {
   const env = {
     PORT: "many",
     TIME_ZONE: "Mars/Olympus",
     AMQP_URL: "amqp//user:secret@host",
     DATABASE_URL: "mysql://secret",
   };
-  await using service = await started("configured", { waitForReady: false, env });
+  await using service = await start("configured", { waitForReady: false, env });
   expect(await service.exited).toMatchObject({ code: 1 });
   expect(service.lines).toHaveLength(1);
   expect(service.lines[0]?.json).toMatchObject({
@@ -23,15 +23,15 @@ test("wrong settings are told all at once, before anything is opened, and withou
   expect(service.lines[0]?.text).not.toContain("secret");
 });
 
-test("right settings reach the service as typed values", async () => {
+test("valid settings reach the service as typed values", async () => {
   const env = {
     STOP_TIMEOUT_MS: "500",
     TIME_ZONE: "Europe/Berlin",
     DATA_DIR: "/tmp/data",
     AMQP_URL: "amqp://one,amqps://other",
   };
-  await using service = await started("configured", { env });
-  expect(said(service)).toContain("settings");
+  await using service = await start("configured", { env });
+  expect(messages(service)).toContain("settings");
   expect(service.lines.find(({ json }) => json?.["msg"] === "settings")?.json).toMatchObject({
     amqpUrls: ["amqp://one", "amqps://other"],
     host: "127.0.0.1",

@@ -1,18 +1,18 @@
 import { fileURLToPath } from "node:url";
 import { type ServiceProcess, type StartProcessOptions, startProcess } from "@amqp-idioms/local-servers";
 
-/** A service of `processes/`, on a free port; its log says the port before it is ready. */
-export function started(name: string, options: StartProcessOptions = {}): Promise<ServiceProcess> {
+/** Starts a service of `processes/` on a free port. It logs the port before it is ready. */
+export function start(name: string, options: StartProcessOptions = {}): Promise<ServiceProcess> {
   const main = fileURLToPath(new URL(`processes/${name}.ts`, import.meta.url));
   return startProcess({ main, ...options, env: { PORT: "0", LOG_LEVEL: "debug", ...options.env } });
 }
 
-/** The texts of its log lines, and of what it prints else. */
-export function said({ lines }: ServiceProcess): unknown[] {
+/** The messages of its log lines, and its other output lines. */
+export function messages({ lines }: ServiceProcess): unknown[] {
   return lines.map(({ json, text }) => json?.["msg"] ?? text);
 }
 
-/** Where it listens, known before it is ready. */
+/** The URL of its HTTP server, known before it is ready. */
 export function urlOf({ lines }: ServiceProcess): string | undefined {
   const port = lines.find(({ json }) => json?.["msg"] === "listening")?.json?.["port"];
   return typeof port === "number" ? `http://127.0.0.1:${port}` : undefined;

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { describeError } from "../../src/logger.ts";
 
-test("an error in a log has name, message, code, frames and cause, and no field of its own", () => {
+test("a logged error has name, message, code, stack frames and cause, and none of its own fields", () => {
   const cause = Object.assign(new TypeError("the cause"), { code: "E_CAUSE", secret: "hidden" });
   const error = Object.assign(new Error("what happened", { cause }), { detail: "Key (surname)=(Bloom) exists." });
   const described = describeError(error);
@@ -20,8 +20,8 @@ test.for([
     "invalid input syntax for type date",
   ],
   [new SyntaxError(`Unexpected token 'V', "Violet" is not valid JSON`), "a text has a syntax error"],
-  ["Violet", "something that is not an Error was thrown"],
-])("%s loses what it quotes", ([error, message]) => {
+  ["Violet", "a value that is not an Error was thrown"],
+])("%s is logged without the values that it quotes", ([error, message]) => {
   const described = describeError(error);
   expect(described.message).toBe(message);
   expect(JSON.stringify(described)).not.toMatch(/Violet|p@ss/);

@@ -34,7 +34,7 @@ function thrownBy(call: () => unknown): unknown {
   }
 }
 
-/** Variable → the file that it names, which holds this. */
+/** Writes each content to a file. @returns the variables with the names of their files */
 function files(contents: Record<string, string>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(contents).map(([variable, content]) => [variable, named(variable, content)]),
@@ -60,7 +60,7 @@ describe("settings", () => {
     });
   });
 
-  test("of several URLs are split where one begins, not in a password", () => {
+  test("of several URLs are split at commas between URLs, not at a comma in a password", () => {
     const { amqpUrls } = readSettings(serviceSettings(0), { AMQP_URL: "amqp://a:b,c@one, amqps://two" });
     expect(amqpUrls).toEqual(["amqp://a:b,c@one", "amqps://two"]);
   });
@@ -80,12 +80,12 @@ describe("settings", () => {
     expect(() => readSettings(serviceSettings(0), { [name]: value })).toThrow(`${name} must be`);
   });
 
-  test("of a time zone must name one", () => {
+  test("of a time zone must be the name of a time zone", () => {
     expect(readSettings(timeZoneSetting, { TIME_ZONE: "Asia/Tokyo" })).toEqual({ timeZone: "Asia/Tokyo" });
     expect(() => readSettings(timeZoneSetting, { TIME_ZONE: "Tokyo Time" })).toThrow("like Europe/London");
   });
 
-  test("of a database are a URL, else the service's folder in DATA_DIR, else one under the service", () => {
+  test("of a database are its URL, else the service's folder in DATA_DIR, else a folder in the service", () => {
     const url = "postgres://u:p@host/db";
     expect(database({ DATABASE_URL: url, DATA_DIR: "/data" })).toEqual({ url });
     expect(database({ DATA_DIR: "/data" })).toEqual({ dataDir: "/data/scheduling" });
@@ -95,7 +95,7 @@ describe("settings", () => {
 });
 
 describe("certificates for the broker", () => {
-  test("are what the files hold, as connect takes them", async () => {
+  test("are the content of the files, as the option tls of connect", async () => {
     const authority = await createAuthority({ name: "Test authority", days: 1 });
     const client = await authority.issue({ hostNames: [], commonName: "scheduling", client: true });
     const [ca, cert, key] = [authority.certificatePem, client.certificatePem, client.keyPem].map((pem) => pem.trim());
@@ -105,7 +105,7 @@ describe("certificates for the broker", () => {
     expect(tls({ AMQP_CA_FILE: "", AMQP_URL: "amqps://host" })).toBeUndefined();
   });
 
-  test("are a fault, told with all others and without their content, when they cannot be", () => {
+  test("are reported with all other faults and without their content when they cannot be used", () => {
     const wrong = files({
       AMQP_CA_FILE: "topsecret",
       AMQP_KEY_FILE: "-----BEGIN ENCRYPTED PRIVATE KEY-----\ntopsecret",
@@ -114,7 +114,7 @@ describe("certificates for the broker", () => {
     expect(error).toMatchObject({
       faults: [
         expect.stringMatching(/^AMQP_CA_FILE must name a PEM file with a certificate, but .* has none$/),
-        "AMQP_CERT_FILE must name a file that can be read, but /nowhere cannot (ENOENT)",
+        "AMQP_CERT_FILE must name a readable file, but /nowhere cannot be read (ENOENT)",
         expect.stringMatching(
           /^AMQP_KEY_FILE must name a PEM file with a private key without a passphrase, but .* has none$/,
         ),
@@ -124,8 +124,8 @@ describe("certificates for the broker", () => {
     expect(String(error)).not.toContain("topsecret");
   });
 
-  test("come with their key, or not at all", () => {
-    const alone = "AMQP_CERT_FILE and AMQP_KEY_FILE belong together: set both, or none";
+  test("need their key, and a key needs its certificate", () => {
+    const alone = "AMQP_CERT_FILE and AMQP_KEY_FILE belong together: set both or neither";
     expect(() => tls(files({ AMQP_CERT_FILE: "-----BEGIN CERTIFICATE-----" }))).toThrow(alone);
     expect(() => tls(files({ AMQP_KEY_FILE: "-----BEGIN PRIVATE KEY-----" }))).toThrow(alone);
   });
@@ -134,15 +134,15 @@ describe("certificates for the broker", () => {
 describe("a secret", () => {
   const declared = { secret: secretVariable("SECRET", z.string({ error: "must be set" })) };
 
-  test("may be in a file, whose last line end does not count", () => {
+  test("may be in a file, whose final newline is ignored", () => {
     expect(readSettings(declared, { SECRET_FILE: file("from the file\n") })).toEqual({ secret: "from the file" });
   });
 
-  test("is a fault when variable and file are both set, when the file is empty, and when it cannot be read", () => {
+  test("is refused when variable and file are both set, when the file is empty, and when it cannot be read", () => {
     const both = { SECRET: "hidden", SECRET_FILE: file("hidden") };
     expect(() => readSettings(declared, both)).toThrow("SECRET and SECRET_FILE are both set: unset one of them");
-    expect(() => readSettings(declared, { SECRET_FILE: file("\n") })).toThrow("that is empty");
-    expect(() => readSettings(declared, { SECRET_FILE: "/nowhere" })).toThrow("/nowhere cannot (ENOENT)");
+    expect(() => readSettings(declared, { SECRET_FILE: file("\n") })).toThrow("SECRET_FILE names an empty file");
+    expect(() => readSettings(declared, { SECRET_FILE: "/nowhere" })).toThrow("/nowhere cannot be read (ENOENT)");
     expect(() => readSettings(declared, {})).toThrow("SECRET must be set");
   });
 });

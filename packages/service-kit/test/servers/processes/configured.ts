@@ -1,4 +1,4 @@
-/** Says in its log what its settings are. */
+/** Logs its settings. */
 import { databaseSettings, runService, timeZoneSetting } from "../../../src/index.ts";
 
 const settings = { ...databaseSettings("configured"), ...timeZoneSetting };

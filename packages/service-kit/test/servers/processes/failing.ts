@@ -1,4 +1,4 @@
-/** Fails in the way that FAILS names. */
+/** Fails at the moment that FAILS names. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { runService } from "../../../src/index.ts";
 
@@ -6,8 +6,8 @@ const wrong = Object.assign(new Error("cannot read postgres://user:secret@host/d
   detail: "Key (surname)=(Bloom) exists.",
 });
 
-await runService({ name: "failing", port: 0, settings: {} }, async ({ own }) => {
-  own({ close: () => console.log("closed") });
+await runService({ name: "failing", port: 0, settings: {} }, async ({ closeOnStop }) => {
+  closeOnStop({ close: () => console.log("closed") });
   switch (process.env["FAILS"]) {
     case "start":
       throw wrong;
@@ -20,7 +20,7 @@ await runService({ name: "failing", port: 0, settings: {} }, async ({ own }) => 
       setTimeout(() => void Promise.reject(wrong), 100);
       return {};
     case "while stopping":
-      own({
+      closeOnStop({
         close: async () => {
           void Promise.reject(wrong);
           await sleep(200);

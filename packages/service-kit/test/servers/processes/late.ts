@@ -1,4 +1,4 @@
-/** Is ready when it is told so on its stdin; READY=never asks something that never answers. */
+/** Is ready while the last line of stdin is "ready". With READY=never its check never answers. */
 import { runService } from "../../../src/index.ts";
 
 let isReady = false;

@@ -14,7 +14,11 @@ await runService({ name: "plain", port: 0, settings: {} }, async ({ http }) => {
     throw new Error("Violet Bloom cannot be found at amqp://user:secret@host");
   });
   http.get("/problem", async () => {
-    throw problem(503, "no_responder", { detail: "Nobody.", retryable: true, headers: { "retry-after": "5" } });
+    throw problem(503, "no_responder", {
+      detail: "No responder is running.",
+      retryable: true,
+      headers: { "retry-after": "5" },
+    });
   });
   const person = { type: "object", required: ["given"], properties: { given: { type: "string", minLength: 1 } } };
   http.post("/people", { schema: { body: person } }, async () => ({}));

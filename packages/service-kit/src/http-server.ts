@@ -10,18 +10,15 @@ import { type HttpProblem, problem, problemContentType, problemOfError, problemO
 const maxBodyBytes = 2 ** 20;
 const rateWindowMs = 60_000;
 
-/**
- * How long a client may take for its headers, and for the whole request; and how long a connection may be idle, longer than the minute
- * that proxies keep theirs, so that none sends a request into a connection that is just being closed. How late that is noticed, too.
- */
 const timeouts = {
   headersTimeout: 10_000,
   requestTimeout: 30_000,
+  // Proxies keep idle connections for a minute. Closing later keeps them from sending a request into a closing connection
   keepAliveTimeout: 72_000,
   connectionsCheckingInterval: 5_000,
 };
 
-/** Of every answer. A page that is to show something has a content security policy of its own. */
+/** Sent with every response. A page sets its own content security policy. */
 const securityHeaders = {
   "x-content-type-options": "nosniff",
   "x-frame-options": "DENY",
@@ -30,22 +27,22 @@ const securityHeaders = {
 };
 
 /**
- * The HTTP door: one server that listens from the first moment on, so that `/livez` and `/readyz` answer while the service
- * still starts, and behind it Fastify with the service's own routes, opened when it has started.
+ * The service's HTTP server. It listens before the service has started, so that `/livez` and `/readyz` answer during the
+ * start. Fastify serves the routes once `openRoutes` is called.
  */
-export class HttpDoor {
+export class HttpServer {
   readonly fastify: FastifyInstance;
   readonly #server: Server;
   readonly #health: Health;
   #routes: RequestListener | undefined;
 
-  /** @param rateLimitPerMinute  requests of one address; undefined: any number */
+  /** @param rateLimitPerMinute  requests per address; undefined: no limit */
   constructor(health: Health, logger: Logger, rateLimitPerMinute?: number) {
     this.#health = health;
     let handler: RequestListener | undefined;
-    this.#server = createServer(timeouts, (request, response) => void this.#answer(request, response));
+    this.#server = createServer(timeouts, (request, response) => void this.#respond(request, response));
     this.fastify = fastify({
-      // What clients send may be personal: only what fails is logged, without it
+      // Requests may hold personal data: only failures are logged, without the request's content
       logger: false,
       bodyLimit: maxBodyBytes,
       return503OnClosing: false,
@@ -53,21 +50,21 @@ export class HttpDoor {
       clientErrorHandler: (error, socket) => {
         if (!socket.writable) return;
         const status = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }[error.code] ?? 400;
-        socket.end(rawAnswer(problemOfStatus(status)));
+        socket.end(rawResponse(problemOfStatus(status)));
       },
       serverFactory: (routes) => {
         handler = routes;
         return this.#server;
       },
     });
-    answerWithProblems(this.fastify, logger);
+    respondWithProblems(this.fastify, logger);
     if (rateLimitPerMinute !== undefined) limitRate(this.fastify, rateLimitPerMinute);
     this.fastify.addHook("onReady", () => {
       this.#routes = handler;
     });
   }
 
-  /** @returns the port, as chosen by the system for 0 */
+  /** @returns the port; for 0 the one that the system chose */
   async listen(host: string, port: number): Promise<number> {
     this.#server.listen(port, host);
     await once(this.#server, "listening");
@@ -75,42 +72,42 @@ export class HttpDoor {
     return typeof address === "object" && address !== null ? address.port : port;
   }
 
-  /** Lets requests through to the routes. */
-  async open(): Promise<void> {
+  /** Passes requests to the routes from now on. */
+  async openRoutes(): Promise<void> {
     await this.fastify.ready();
   }
 
-  /** Takes no new connection, lets requests in hand finish for `drainMs`, then cuts them. */
+  /** Accepts no more connections, waits `drainMs` for the requests in flight, then cuts them. */
   async close(drainMs: number): Promise<void> {
     if (!this.#server.listening) return;
     const closed = once(this.#server, "close");
     this.#server.close();
-    // Hooks of its plugins: streams that would never end by themselves are ended by preClose
+    // Runs the plugins' preClose hooks, which end streams such as Server-Sent Events
     await this.fastify.close();
-    const tooLate = sleep(drainMs, "too late", { ref: false });
-    while ((await Promise.race([closed, tooLate, sleep(50, "again", { ref: false })])) === "again") {
-      // A kept connection that has become idle would hold it up
+    const timeout = sleep(drainMs, "timeout", { ref: false });
+    while ((await Promise.race([closed, timeout, sleep(50, "poll", { ref: false })])) === "poll") {
+      // The server does not close while an idle connection is kept alive
       this.#server.closeIdleConnections();
     }
     this.#server.closeAllConnections();
     await closed;
   }
 
-  async #answer(...[request, response]: Parameters<RequestListener>): Promise<void> {
+  async #respond(...[request, response]: Parameters<RequestListener>): Promise<void> {
     for (const [name, value] of Object.entries(securityHeaders)) response.setHeader(name, value);
     const path = request.url?.split("?", 1)[0];
-    if (path === "/livez") return answer(response, 200, { status: "alive" });
+    if (path === "/livez") return respond(response, 200, { status: "alive" });
     if (path === "/readyz") {
       const status = await this.#health.status();
-      return answer(response, status === "ready" ? 200 : 503, { status });
+      return respond(response, status === "ready" ? 200 : 503, { status });
     }
     if (this.#routes !== undefined) return this.#routes(request, response);
-    const detail = "The service is starting: try again in a moment.";
-    answer(response, 503, problem(503, "starting", { detail, retryable: true }), problemContentType);
+    const detail = "The service is starting. Try again in a moment.";
+    respond(response, 503, problem(503, "starting", { detail, retryable: true }), problemContentType);
   }
 }
 
-function answer(response: ServerResponse, status: number, body: object, contentType = "application/json"): void {
+function respond(response: ServerResponse, status: number, body: object, contentType = "application/json"): void {
   response.writeHead(status, {
     "content-type": contentType,
     "cache-control": "no-store",
@@ -119,30 +116,35 @@ function answer(response: ServerResponse, status: number, body: object, contentT
   response.end(JSON.stringify(body));
 }
 
-function answerWithProblems(http: FastifyInstance, logger: Logger): void {
+function respondWithProblems(http: FastifyInstance, logger: Logger): void {
   const methodsOf = new Map<string, Set<string>>();
   http.addHook("onRoute", ({ url, method }) => {
     const methods = methodsOf.get(url) ?? new Set();
-    for (const one of [method].flat()) methods.add(one);
+    for (const name of [method].flat()) methods.add(name);
     methodsOf.set(url, methods);
   });
   http.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?", 1)[0] ?? "";
     const allowed = [...methodsOf].filter(([pattern]) => matches(pattern, path)).flatMap(([, methods]) => [...methods]);
-    if (allowed.length === 0)
-      return send(reply, problem(404, "not_found", { detail: "There is nothing at this path." }));
+    if (allowed.length === 0) return send(reply, problem(404, "not_found", { detail: "This path does not exist." }));
     const allow = [...new Set(allowed)].join(", ");
-    return send(reply, problem(405, "method_not_allowed", { detail: `This path knows ${allow}.`, headers: { allow } }));
+    return send(
+      reply,
+      problem(405, "method_not_allowed", { detail: `This path supports ${allow}.`, headers: { allow } }),
+    );
   });
   http.setErrorHandler((error, request, reply) => {
     const expected = problemOfError(error);
     if (expected !== undefined) return send(reply, expected);
-    logger.error({ err: error, method: request.method, route: request.routeOptions.url }, "a request failed");
-    return send(reply, problem(500, "internal_error", { detail: "The request failed. The service's log says why." }));
+    logger.error({ err: error, method: request.method, route: request.routeOptions.url }, "request failed");
+    return send(
+      reply,
+      problem(500, "internal_error", { detail: "The request failed. The service's log has the reason." }),
+    );
   });
 }
 
-/** Whatever path is asked for, also one that is not there; `/livez` and `/readyz` are answered before it. */
+/** Counts requests to all paths, including those that do not exist. `/livez` and `/readyz` never reach Fastify. */
 function limitRate(http: FastifyInstance, perMinute: number): void {
   void http.register(rateLimit, { global: false });
   let count: ReturnType<FastifyInstance["createRateLimit"]> | undefined;
@@ -152,13 +154,13 @@ function limitRate(http: FastifyInstance, perMinute: number): void {
   http.addHook("onRequest", async (request) => {
     const counted = await count?.(request);
     if (counted === undefined || counted.isAllowed || !counted.isExceeded) return;
-    const detail = `There were more than ${perMinute} requests from this address within a minute.`;
+    const detail = `This address sent more than ${perMinute} requests within a minute.`;
     const headers = { "retry-after": String(counted.ttlInSeconds) };
     throw problem(429, "rate_limited", { detail, retryable: true, headers });
   });
 }
 
-/** @param pattern  a route's, such as `/patients/:id` */
+/** @param pattern  a route's path, such as `/patients/:id` */
 function matches(pattern: string, path: string): boolean {
   const parts = pattern.split("/").map((part) => {
     if (part.startsWith(":")) return "[^/]+";
@@ -167,20 +169,20 @@ function matches(pattern: string, path: string): boolean {
   return new RegExp(`^${parts.join("/")}$`).test(path);
 }
 
-function send(reply: FastifyReply, answer: HttpProblem): FastifyReply {
+function send(reply: FastifyReply, problem: HttpProblem): FastifyReply {
   return reply
-    .code(answer.status)
-    .headers(answer.headers)
+    .code(problem.status)
+    .headers(problem.headers)
     .type(problemContentType)
     .serializer((body: unknown) => JSON.stringify(body))
-    .send(answer.toJSON());
+    .send(problem.toJSON());
 }
 
-/** For a request that was too broken to get a response object. */
-function rawAnswer(answer: HttpProblem): string {
-  const body = JSON.stringify(answer);
+/** For a malformed request, for which Node.js creates no response object. */
+function rawResponse(problem: HttpProblem): string {
+  const body = JSON.stringify(problem);
   return [
-    `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status]}`,
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
     `Content-Type: ${problemContentType}`,
     `Content-Length: ${Buffer.byteLength(body)}`,
     "Connection: close",
