@@ -28,7 +28,7 @@ const mutants: Mutant[] = [
     without: "a listener for a connection error inside set-up (pitfall 1)",
     file: "broker/connection.ts",
     find: `model.on("error", (error) => {
-        this.#lastError = hangUp.signal.aborted ? hangUp.signal.reason : error;
+        this.#lastError = abortSocket.signal.aborted ? abortSocket.signal.reason : error;
         // One that amqplib closes by itself takes nothing any more; its \`close\` comes with the broker's answer
         this.#onLost(model);
       });`,

@@ -114,7 +114,7 @@ async function weighAfterUse(system: System, load: Load): Promise<Weighed> {
   const subscribers = system.of("scheduling", "reporting");
   for (let round = 0; round < mostRounds; round += 1) {
     await load.malformed.sendSome();
-    const seen = (await observations(system)).filter(({ event, at }) => event === "set-aside" && at > from);
+    const seen = (await observations(system)).filter(({ event, at }) => event === "dead-lettered" && at > from);
     if (subscribers.every(({ name }) => seen.some(({ replica }) => replica === name))) break;
   }
   await untilQuiet(system, quietTimeoutMs);

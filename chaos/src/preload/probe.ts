@@ -16,7 +16,7 @@ const events = [
   "retried",
   "paused",
   "resumed",
-  "set-aside",
+  "dead-lettered",
   "reply-ignored",
   "reply-undeliverable",
   "request-refused",

@@ -24,7 +24,7 @@ import { ArrivalClock } from "./request-response/arrival-clock.ts";
 import { Requester } from "./request-response/requester.ts";
 import type { RequestOptions } from "./request-response/requester.ts";
 import { Responder } from "./request-response/responder.ts";
-import { silent, told } from "./telemetry/log.ts";
+import { silent, messageOf } from "./telemetry/log.ts";
 import type { Logger } from "./telemetry/log.ts";
 import type { Amqp, Consuming, Handler } from "./verbs.ts";
 
@@ -167,7 +167,7 @@ class Session {
   }
   get isReady(): boolean {
     if (this.#closed !== undefined) return false;
-    const connections = [this.#publishing, this.#consuming].filter((connection) => connection.wasAskedFor);
+    const connections = [this.#publishing, this.#consuming].filter((connection) => connection.isStarted);
     const consumers = this.#requester === undefined ? [...this.#running] : [...this.#running, this.#requester];
     return connections.every(({ isOpen }) => isOpen) && consumers.every(({ isReady }) => isReady);
   }
@@ -250,7 +250,7 @@ class Session {
     const drainMs = Math.max(remainingMs() - closingMs, remainingMs() / 2);
     await Promise.race([
       this.#drain().catch((error: unknown) =>
-        this.#logger.warn({}, `not everything was closed in order: ${told(error)}`),
+        this.#logger.warn({}, `not everything was closed in order: ${messageOf(error)}`),
       ),
       sleep(drainMs, undefined, { signal: patience.signal }).catch(() => undefined),
     ]);
@@ -321,7 +321,7 @@ class Session {
         return;
       } catch (error) {
         if (error instanceof TopologyError || error instanceof ClosedError) throw error;
-        this.#logger.warn({ service: this.#service }, `cannot declare: ${told(error)}; trying again`);
+        this.#logger.warn({ service: this.#service }, `cannot declare: ${messageOf(error)}; trying again`);
         await sleep(declarePauseMs);
       }
     }

@@ -10,7 +10,7 @@ import { deliveryOf } from "../messages/delivery.ts";
 import type { Delivery } from "../messages/delivery.ts";
 import { maxBodyBytes } from "../messages/limits.ts";
 import { Drops } from "../telemetry/drops.ts";
-import { told, withoutValues } from "../telemetry/log.ts";
+import { messageOf, withoutValues } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
 /** Idiom 1, broadcast, the receiving side: a bounded buffer in front of a handler that gets one update at a time. */
@@ -51,7 +51,7 @@ export class Listener<C extends Broadcast> {
   }
 
   get isReady(): boolean {
-    return this.#consumer.isStanding;
+    return this.#consumer.isConsuming;
   }
 
   /** A listener publishes nothing. */
@@ -96,7 +96,7 @@ export class Listener<C extends Broadcast> {
 
   #refuse(error: unknown): void {
     this.#drops.count(error instanceof MessageTooLargeError ? "message-too-large" : "invalid-message");
-    this.#logger.debug({ contract: this.#contract.name }, told(error));
+    this.#logger.debug({ contract: this.#contract.name }, messageOf(error));
   }
 
   #next(): Message | undefined {

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Options } from "amqplib";
-import { codeOf } from "../broker/channel.ts";
+import { replyCodeOf } from "../broker/channel.ts";
 import type { Channel } from "../broker/channel.ts";
 import type { Connection } from "../broker/connection.ts";
 import { refreshMs } from "../broker/consumer.ts";
@@ -11,7 +11,7 @@ import { encode } from "../messages/encode.ts";
 import { messageIdOf, propertiesOf } from "../messages/properties.ts";
 import { Drops } from "../telemetry/drops.ts";
 import type { DropReason } from "../telemetry/events.ts";
-import { told } from "../telemetry/log.ts";
+import { messageOf } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
 /** Idiom 1, broadcast: whoever listens now gets it. At most once, and a sender never waits for a listener. */
@@ -88,7 +88,7 @@ export class Sender {
   }
 
   #tellOf(error: unknown): void {
-    if (!this.#isClosing) this.#logger.warn({ contract: this.#broadcast.name }, told(error));
+    if (!this.#isClosing) this.#logger.warn({ contract: this.#broadcast.name }, messageOf(error));
   }
 
   /**
@@ -127,7 +127,7 @@ export class Sender {
       const stale = setInterval(() => this.#dropWaiting("stalled"), staleMs);
       try {
         if (!this.#isDeclared) await this.declare();
-        const channel = await this.#connection.answering(() => this.#checked());
+        const channel = await this.#connection.withWatchdog(() => this.#checked());
         const burst = this.#waiting;
         this.#waiting = [];
         this.#waitingBytes = 0;
@@ -137,10 +137,10 @@ export class Sender {
           this.#unproven++;
           settled(true);
         }
-        if (!isWritable) await this.#connection.answering(() => channel.drained());
+        if (!isWritable) await this.#connection.withWatchdog(() => channel.drained());
       } catch (error) {
         // The exchange was gone, and took the channel along: what waits goes on the next one.
-        if (codeOf(error) === 404) this.#isDeclared = false;
+        if (replyCodeOf(error) === 404) this.#isDeclared = false;
         else this.#dropWaiting("disconnected");
       } finally {
         clearInterval(stale);
@@ -163,7 +163,7 @@ export class Sender {
     void channel.lost.then((reason) => {
       // An orderly close is answered only after all that was written.
       if (!this.#isClosing)
-        this.#drops.count(codeOf(reason) === 404 ? "exchange-gone" : "disconnected", this.#unproven);
+        this.#drops.count(replyCodeOf(reason) === 404 ? "exchange-gone" : "disconnected", this.#unproven);
       this.#unproven = 0;
     });
     return channel;

@@ -43,7 +43,7 @@ export class Channel<Raw extends AmqplibChannel = AmqplibChannel> {
 }
 
 /** The reply code of a channel or connection that the broker closed. */
-export function codeOf(error: unknown): number | undefined {
+export function replyCodeOf(error: unknown): number | undefined {
   if (!(error instanceof Error)) return undefined;
   if ("code" in error && typeof error.code === "number") return error.code;
   // amqplib keeps to itself why the broker did not open the virtual host.

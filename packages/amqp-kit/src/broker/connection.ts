@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import amqplib from "amqplib";
 import type { Channel as AmqplibChannel, ChannelModel, ConfirmChannel } from "amqplib";
 import { backoffMs } from "./backoff.ts";
-import { Channel, codeOf } from "./channel.ts";
+import { Channel, replyCodeOf } from "./channel.ts";
 import { Gate } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
 import { tlsAdvice } from "./tls.ts";
@@ -11,7 +11,7 @@ import { nameOf } from "./url.ts";
 import type { Endpoint } from "./url.ts";
 import { ClosedError, ConnectionError } from "../errors.ts";
 import { emit } from "../telemetry/events.ts";
-import { told } from "../telemetry/log.ts";
+import { messageOf } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
 /** The only file that loads amqplib. Knows no exchange, queue or idiom. */
@@ -34,7 +34,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   #pause = new AbortController();
   #canBeWoken = false;
   /** Destroys the socket that is in use. */
-  #hangUp = new AbortController();
+  #abortSocket = new AbortController();
   #open = Promise.withResolvers<ChannelModel>();
   #model: ChannelModel | undefined;
   #started = false;
@@ -62,7 +62,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     return this.#endpoints.length > 1;
   }
 
-  get wasAskedFor(): boolean {
+  get isStarted(): boolean {
     return this.#started;
   }
 
@@ -102,12 +102,12 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     await this.opened();
     const model = await this.#open.promise;
     try {
-      const raw = await this.answering(() => create(model));
+      const raw = await this.withWatchdog(() => create(model));
       // Lost in the same breath as it was opened: nobody would hear of it any more.
       if (this.#model !== model) throw new Error("closed");
       return new Channel(raw, () => this.#lastError);
     } catch (error) {
-      throw new ConnectionError(`The connection was lost: ${told(this.#lastError ?? error)}`, {
+      throw new ConnectionError(`The connection was lost: ${messageOf(this.#lastError ?? error)}`, {
         retryable: true,
         cause: error,
       });
@@ -118,18 +118,20 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   async withChannel<T>(work: (channel: AmqplibChannel) => Promise<T>): Promise<T> {
     const channel = await this.channel();
     try {
-      return await this.answering(() => work(channel.raw));
+      return await this.withWatchdog(() => work(channel.raw));
     } catch (error) {
       // After a connection error amqplib only says that no reply will come; the reason is the connection's.
-      throw channel.isOpen || this.#lastError === undefined || codeOf(error) !== undefined ? error : this.#lastError;
+      throw channel.isOpen || this.#lastError === undefined || replyCodeOf(error) !== undefined
+        ? error
+        : this.#lastError;
     } finally {
       await channel.close();
     }
   }
 
-  /** Does what the node is to answer within 5 s: see `expectAnswers`. */
-  async answering<T>(work: () => Promise<T>): Promise<T> {
-    const answered = this.expectAnswers();
+  /** Does what the node is to answer within 5 s: see `startWatchdog`. */
+  async withWatchdog<T>(work: () => Promise<T>): Promise<T> {
+    const answered = this.startWatchdog();
     try {
       return await work();
     } finally {
@@ -140,16 +142,16 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   /**
    * From now on answers are due. A node that gives none for 5 s is left for the next address, if there is one: cut off from its cluster it
    * keeps its clients, shows what it knows, and changes and confirms nothing.
-   * @param goesOn  asked every 5 s whether some have come. @default none, until the end
+   * @param hasProgress  asked every 5 s whether some have come. @default none, until the end
    * @returns what ends it
    */
-  expectAnswers(goesOn: () => boolean = () => false): () => void {
+  startWatchdog(hasProgress: () => boolean = () => false): () => void {
     if (!this.hasSeveral) return () => undefined;
-    const hangUp = this.#hangUp;
+    const abortSocket = this.#abortSocket;
     let isDue = true;
     const look = (): void => {
-      if (!isDue || this.isBlocked || goesOn()) return;
-      hangUp.abort(new Error(`it gave no answer for ${unansweredMs} ms, the next address is tried`));
+      if (!isDue || this.isBlocked || hasProgress()) return;
+      abortSocket.abort(new Error(`it gave no answer for ${unansweredMs} ms, the next address is tried`));
     };
     // Where this process itself stood still, its socket is read before that
     const timer = setInterval(() => setImmediate(look), unansweredMs);
@@ -177,7 +179,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     }
     this.#pause.abort();
     this.#unblocked.open();
-    this.#hangUp.abort();
+    this.#abortSocket.abort();
   }
 
   #renew(): void {
@@ -190,10 +192,10 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     let lostAt = performance.now();
     for (let failures = 0, turn = 0; !this.#isClosing; turn++) {
       const endpoint = this.#endpoints[turn % this.#endpoints.length]!;
-      const hangUp = new AbortController();
-      this.#hangUp = hangUp;
+      const abortSocket = new AbortController();
+      this.#abortSocket = abortSocket;
       try {
-        const { model, lost } = await this.#dial(endpoint, hangUp);
+        const { model, lost } = await this.#dial(endpoint, abortSocket);
         failFast = false;
         isOnlyTry = false;
         const since = performance.now();
@@ -221,7 +223,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
         continue;
       } finally {
         // After a heartbeat that failed, amqplib leaves the socket to whoever is at the other end.
-        hangUp.abort();
+        abortSocket.abort();
       }
       // Two connections that are lost again and again as soon as they stand must not wake each other for ever
       const isFirst = failures === 0;
@@ -242,16 +244,16 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   }
 
   /** @returns a connection that lives, and what tells when it no longer does */
-  async #dial(endpoint: Endpoint, hangUp: AbortController): Promise<{ model: ChannelModel; lost: Promise<void> }> {
+  async #dial(endpoint: Endpoint, abortSocket: AbortController): Promise<{ model: ChannelModel; lost: Promise<void> }> {
     const { protocol, hostname, port, username, password, virtualHost, heartbeat } = endpoint;
     // Node's sockets take a signal: the only way to destroy one that amqplib holds, be it frozen or still connecting.
-    const untilHungUp = { signal: hangUp.signal };
+    const untilAborted = { signal: abortSocket.signal };
     // Said aloud, it holds even where NODE_TLS_REJECT_UNAUTHORIZED=0 is set. amqplib adds the host name that is verified.
     const verified = {
       rejectUnauthorized: true,
       ...(endpoint.secureContext && { secureContext: endpoint.secureContext }),
     };
-    const tooLate = setTimeout(() => hangUp.abort(), dialTimeoutMs);
+    const tooLate = setTimeout(() => abortSocket.abort(), dialTimeoutMs);
     this.#lastError = undefined;
     try {
       const model = await amqplib.connect(
@@ -269,13 +271,13 @@ export class Connection extends EventEmitter<ConnectionEvents> {
           keepAlive: true,
           clientProperties: { connection_name: this.#name },
           ...verified,
-          ...untilHungUp,
+          ...untilAborted,
         },
       );
       let isLost = false;
       // What was hung up on has ended for the reason of that
       model.on("error", (error) => {
-        this.#lastError = hangUp.signal.aborted ? hangUp.signal.reason : error;
+        this.#lastError = abortSocket.signal.aborted ? abortSocket.signal.reason : error;
         // One that amqplib closes by itself takes nothing any more; its `close` comes with the broker's answer
         this.#onLost(model);
       });
@@ -296,7 +298,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
       if (isLost) throw new Error("closed");
       return { model, lost };
     } catch (error) {
-      if (hangUp.signal.aborted) throw new Error(`it did not answer within ${dialTimeoutMs} ms`, { cause: error });
+      if (abortSocket.signal.aborted) throw new Error(`it did not answer within ${dialTimeoutMs} ms`, { cause: error });
       throw this.#lastError ?? error;
     } finally {
       clearTimeout(tooLate);
@@ -336,7 +338,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     this.#unblocked.open();
     this.#renew();
     emit("connection", { purpose: this.#purpose, state: "lost" });
-    this.#logger.warn({ connection: this.#purpose }, `connection lost: ${told(this.#lastError)}`);
+    this.#logger.warn({ connection: this.#purpose }, `connection lost: ${messageOf(this.#lastError)}`);
     this.emit("lost");
   }
 }
@@ -348,13 +350,13 @@ export function isClosingError(error: unknown): boolean {
 
 /** What no waiting will mend: credentials, virtual host, certificates. */
 function isFatal(error: unknown): boolean {
-  const code = codeOf(error);
+  const code = replyCodeOf(error);
   return code === 403 || code === 530 || tlsAdvice(error, "") !== undefined;
 }
 
 function adviceFor(error: unknown, endpoint: Endpoint): string {
   const where = nameOf(endpoint);
-  const code = codeOf(error);
+  const code = replyCodeOf(error);
   if (code === 403)
     return `The broker at ${where} refuses this user or password. Check the credentials in the AMQP URL.`;
   if (code === 530)
@@ -362,7 +364,7 @@ function adviceFor(error: unknown, endpoint: Endpoint): string {
   const advice = tlsAdvice(error, where);
   if (advice !== undefined) return advice;
   // What a port for TLS does to who does not speak it; a broker that is just going down does the same
-  const mayExpectTls = endpoint.protocol === "amqp" && /ECONNRESET|closed abruptly/.test(told(error));
+  const mayExpectTls = endpoint.protocol === "amqp" && /ECONNRESET|closed abruptly/.test(messageOf(error));
   const hint = mayExpectTls ? " If that port expects TLS, the URL must begin with amqps://." : "";
-  return `Cannot connect to the broker at ${where}: ${told(error) || "no reason given"}.${hint}`;
+  return `Cannot connect to the broker at ${where}: ${messageOf(error) || "no reason given"}.${hint}`;
 }

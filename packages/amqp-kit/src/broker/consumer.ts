@@ -6,7 +6,7 @@ import type { Connection } from "./connection.ts";
 import { Gate } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClosedError, TopologyError } from "../errors.ts";
-import { told } from "../telemetry/log.ts";
+import { messageOf } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
 /** Consumes, survives whatever happens to channel, queue and connection, and drains when stopped. Knows no idiom. */
@@ -55,7 +55,7 @@ export class Incoming {
   }
 
   /** Not now: the broker hands it out again at once. */
-  giveBack(): void {
+  requeue(): void {
     this.#settle(() => this.channel.raw.nack(this.message, false, true));
   }
 
@@ -78,7 +78,7 @@ export class Consumer {
   readonly #options: ConsumerOptions;
   readonly #stopping = new AbortController();
   /** Each with what resolves when it is done. */
-  readonly #inHand = new Map<Incoming, Promise<void>>();
+  readonly #inFlight = new Map<Incoming, Promise<void>>();
   /**
    * Delivered, and not in hand yet: what the broker sends before it knows of a hold, and, after one, what a new consumer brings, whose
    * prefetch is a whole one, whatever is still in hand from before.
@@ -86,7 +86,7 @@ export class Consumer {
   readonly #waiting: Incoming[] = [];
   #channel: Channel | undefined;
   #queue: string | undefined;
-  readonly #standing = new Gate();
+  readonly #consumingGate = new Gate();
   /** Reasons for which nothing is taken now. */
   #holds = 0;
   /** With `isSuspect`: as many are taken as `prefetch` says, not one at a time. */
@@ -94,7 +94,7 @@ export class Consumer {
   /** The consumers that stand on the channel, with their tags. */
   #consumed = new Map<Part, string>();
   #adjusting: Promise<unknown> = Promise.resolve();
-  isStanding = false;
+  isConsuming = false;
 
   constructor(connection: Connection, options: ConsumerOptions) {
     this.#connection = connection;
@@ -113,13 +113,13 @@ export class Consumer {
 
   /** The queue that is consumed now; it may be another one after the next loss. */
   get queue(): string | undefined {
-    return this.isStanding ? this.#queue : undefined;
+    return this.isConsuming ? this.#queue : undefined;
   }
 
   /** Resolves once the queue is consumed. @throws {ClosedError} it was stopped; `expired()` at the limit */
-  async standing(deadline: Deadline, expired: () => Error): Promise<void> {
+  async whenConsuming(deadline: Deadline, expired: () => Error): Promise<void> {
     if (this.#stopping.signal.aborted) throw this.#stopped();
-    if (!this.isStanding) await this.#standing.pass(deadline, expired);
+    if (!this.isConsuming) await this.#consumingGate.pass(deadline, expired);
   }
 
   #stopped(): ClosedError {
@@ -129,11 +129,11 @@ export class Consumer {
   /** Takes no more, and waits for what is in hand. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    this.#standing.fail(this.#stopped());
+    this.#consumingGate.fail(this.#stopped());
     const channel = this.#channel;
     if (channel?.isOpen === true) await Promise.race([this.#adjust().catch(() => undefined), channel.lost]);
-    this.#giveBackWaiting();
-    await Promise.all(this.#inHand.values());
+    this.#requeueWaiting();
+    await Promise.all(this.#inFlight.values());
     await channel?.close();
   }
 
@@ -145,7 +145,7 @@ export class Consumer {
     this.#holds++;
     // On a lost channel nothing comes any more, and the next one begins with this
     await this.#adjust().catch(() => undefined);
-    this.#giveBackWaiting();
+    this.#requeueWaiting();
     return () => {
       this.#holds--;
       void this.#adjust().catch(() => undefined);
@@ -154,7 +154,7 @@ export class Consumer {
 
   /** Tells every handler at work that its time is up. */
   abort(reason: Error): void {
-    for (const { abort } of this.#inHand.keys()) abort.abort(reason);
+    for (const { abort } of this.#inFlight.keys()) abort.abort(reason);
   }
 
   async #run(onStanding: () => void, onFailure: (error: unknown) => void): Promise<void> {
@@ -173,7 +173,7 @@ export class Consumer {
         onStanding();
         const reason = await this.#untilLost(channel);
         if (stopping.aborted) break;
-        logger.warn({ consumer: name }, `consumer lost: ${told(reason)}; setting it up again`);
+        logger.warn({ consumer: name }, `consumer lost: ${messageOf(reason)}; setting it up again`);
       } catch (error) {
         await this.#channel?.close();
         if (stopping.aborted) break;
@@ -182,7 +182,7 @@ export class Consumer {
           return;
         }
         const delayMs = Math.min(maxRestartDelayMs, backoffMs(failures++));
-        logger.warn({ consumer: name, delayMs: Math.round(delayMs) }, `cannot consume: ${told(error)}`);
+        logger.warn({ consumer: name, delayMs: Math.round(delayMs) }, `cannot consume: ${messageOf(error)}`);
         await sleep(delayMs, undefined, { signal: stopping }).catch(() => undefined);
       }
     }
@@ -197,8 +197,8 @@ export class Consumer {
     this.#consumed = new Map();
     this.#isWide = false;
     await this.#adjust();
-    this.isStanding = channel.isOpen;
-    if (this.isStanding) this.#standing.open();
+    this.isConsuming = channel.isOpen;
+    if (this.isConsuming) this.#consumingGate.open();
     return channel;
   }
 
@@ -217,7 +217,7 @@ export class Consumer {
 
   /** Consumes what is wanted and cancels what is not: one change at a time, so that none overtakes another. */
   #adjust(): Promise<void> {
-    const adjusted = this.#adjusting.then(() => this.#connection.answering(() => this.#adjustNow()));
+    const adjusted = this.#adjusting.then(() => this.#connection.withWatchdog(() => this.#adjustNow()));
     this.#adjusting = adjusted.catch(() => undefined);
     return adjusted;
   }
@@ -266,7 +266,7 @@ export class Consumer {
   /** What is in hand on a lost channel leaves room: another one may have its message. */
   get #isFull(): boolean {
     const { prefetch = Infinity } = this.#options;
-    return this.#inHand.size >= prefetch && this.#inHandOn(this.#channel).length >= prefetch;
+    return this.#inFlight.size >= prefetch && this.#inFlightOn(this.#channel).length >= prefetch;
   }
 
   #take(incoming: Incoming): void {
@@ -275,35 +275,35 @@ export class Consumer {
     // Taken one at a time it is alone already
     const done = isSuspected && this.#isWide ? this.#handleAlone(incoming) : this.#handle(incoming);
     const over = (): void => {
-      this.#inHand.delete(incoming);
+      this.#inFlight.delete(incoming);
       this.#takeWaiting();
     };
-    this.#inHand.set(incoming, done.then(over));
+    this.#inFlight.set(incoming, done.then(over));
     if (isSuspect === undefined || isSuspected || this.#isWide || prefetch === 1) return;
     this.#isWide = true;
     void this.#adjust().catch(() => undefined);
   }
 
-  #inHandOn(channel: Channel | undefined): Promise<void>[] {
-    return [...this.#inHand].filter(([incoming]) => incoming.channel === channel).map(([, done]) => done);
+  #inFlightOn(channel: Channel | undefined): Promise<void>[] {
+    return [...this.#inFlight].filter(([incoming]) => incoming.channel === channel).map(([, done]) => done);
   }
 
-  #giveBackWaiting(): void {
-    for (const incoming of this.#waiting.splice(0)) incoming.giveBack();
+  #requeueWaiting(): void {
+    for (const incoming of this.#waiting.splice(0)) incoming.requeue();
   }
 
   /** A handler that never returns is waited for as long as its channel stands: when that is lost, another one may have its message. */
   async #handleAlone(incoming: Incoming): Promise<void> {
     const { channel } = incoming;
-    const others = this.#inHandOn(channel);
+    const others = this.#inFlightOn(channel);
     this.#isWide = false;
-    const goOn = await this.hold();
+    const resume = await this.hold();
     await Promise.race([Promise.all(others), channel.lost]);
     const isStopping = this.#stopping.signal.aborted;
-    if (isStopping) incoming.giveBack();
+    if (isStopping) incoming.requeue();
     const done = channel.isOpen && !isStopping ? this.#handle(incoming) : Promise.resolve();
     await Promise.race([done, channel.lost]);
-    goOn();
+    resume();
     await done;
   }
 
@@ -312,7 +312,7 @@ export class Consumer {
     try {
       await onMessage(incoming);
     } catch (error) {
-      logger.error({ consumer: name }, `a message was left unsettled: ${told(error)}`);
+      logger.error({ consumer: name }, `a message was left unsettled: ${messageOf(error)}`);
     }
   }
 
@@ -325,8 +325,8 @@ export class Consumer {
     const refresh = setTimeout(() => void lookAfter(), refreshMs);
     const reason = await channel.lost;
     clearTimeout(refresh);
-    this.isStanding = false;
-    for (const { abort } of this.#inHand.keys()) abort.abort(reason);
+    this.isConsuming = false;
+    for (const { abort } of this.#inFlight.keys()) abort.abort(reason);
     this.#options.onLost?.(reason);
     return reason;
   }
@@ -336,7 +336,10 @@ export class Consumer {
       await this.#options.refresh(this.#queue ?? "");
     } catch (error) {
       if (!channel.isOpen || this.#stopping.signal.aborted) return;
-      this.#options.logger.warn({ consumer: this.#options.name }, `what it consumes is not in order: ${told(error)}`);
+      this.#options.logger.warn(
+        { consumer: this.#options.name },
+        `what it consumes is not in order: ${messageOf(error)}`,
+      );
       await channel.close();
     }
   }

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ConfirmChannel, Message, Options } from "amqplib";
-import { codeOf } from "./channel.ts";
+import { replyCodeOf } from "./channel.ts";
 import type { Channel } from "./channel.ts";
 import { isClosingError } from "./connection.ts";
 import type { Connection } from "./connection.ts";
 import { Gate } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClosedError, ConnectionError, PublishError, TopologyError } from "../errors.ts";
-import { told } from "../telemetry/log.ts";
+import { messageOf } from "../telemetry/log.ts";
 
 /** Confirms, returns and back-pressure for one exchange, on a channel of its own. Knows no idiom. */
 
@@ -237,7 +237,7 @@ export class Publisher {
       this.#release(entry.bytes);
       if (isChannelClosed(error)) {
         void channel.lost.then((reason) =>
-          reject(this.#failure("channel-lost", message, `was not confirmed: ${told(reason)}`, reason)),
+          reject(this.#failure("channel-lost", message, `was not confirmed: ${messageOf(reason)}`, reason)),
         );
       } else if (error !== null) {
         reject(this.#failure("refused", message, "was refused by the broker (its queue is full, or failed)", error));
@@ -260,7 +260,7 @@ export class Publisher {
       this.#answered = undefined;
     } else if (this.#answered === undefined) {
       let before = this.#settled;
-      this.#answered = this.#connection.expectAnswers(() => {
+      this.#answered = this.#connection.startWatchdog(() => {
         const hasMoved = this.#settled > before;
         before = this.#settled;
         return hasMoved;
@@ -280,5 +280,5 @@ export class Publisher {
 
 /** amqplib gives callbacks of a lost channel this error, and a nack another one without a code. */
 function isChannelClosed(error: unknown): boolean {
-  return error instanceof Error && codeOf(error) === undefined && error.message === "channel closed";
+  return error instanceof Error && replyCodeOf(error) === undefined && error.message === "channel closed";
 }

@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";
 import type { SecureContext } from "node:tls";
 import { UsageError } from "../errors.ts";
-import { told } from "../telemetry/log.ts";
+import { messageOf } from "../telemetry/log.ts";
 
 /** Which certificates are trusted and shown, and what a refusal means. Nothing here makes the check of the broker's certificate weaker. */
 
@@ -32,7 +32,7 @@ export function secureContext({ ca, cert, key }: TlsOptions): SecureContext {
   try {
     return createSecureContext({ ...(ca !== undefined && { ca }), ...(cert !== undefined && { cert, key }) });
   } catch (error) {
-    const isOther = codeOf(error) === "ERR_OSSL_X509_KEY_VALUES_MISMATCH";
+    const isOther = nodeCodeOf(error) === "ERR_OSSL_X509_KEY_VALUES_MISMATCH";
     const fault = isOther ? "is not the key of tls.cert" : "must be a private key in PEM, without a passphrase";
     throw new UsageError(`tls.key (AMQP_KEY_FILE) ${fault}.`);
   }
@@ -94,17 +94,17 @@ const advices: readonly [RegExp, (where: string, why: string) => string][] = [
 
 /** @returns in words, what no waiting will mend about certificates and TLS; undefined for any other error */
 export function tlsAdvice(error: unknown, where: string): string | undefined {
-  const code = codeOf(error);
+  const code = nodeCodeOf(error);
   const [, advice] = advices.find(([pattern]) => pattern.test(code)) ?? [];
   return advice?.(where, reasonOf(error));
 }
 
-function codeOf(error: unknown): string {
+function nodeCodeOf(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 }
 
 /** OpenSSL's messages begin with addresses and end with places in its source; the reason is what is for people. */
 function reasonOf(error: unknown): string {
   const reason = error instanceof Error && "reason" in error ? error.reason : undefined;
-  return (typeof reason === "string" ? reason : told(error)).replace(/\.$/, "");
+  return (typeof reason === "string" ? reason : messageOf(error)).replace(/\.$/, "");
 }

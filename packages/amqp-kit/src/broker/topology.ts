@@ -1,10 +1,10 @@
 import type { Channel } from "amqplib";
-import { codeOf } from "./channel.ts";
+import { replyCodeOf } from "./channel.ts";
 import type { Connection } from "./connection.ts";
 import type { Broadcast, Notification, Operation } from "../contract.ts";
 import { TopologyError } from "../errors.ts";
 import { deadQueue, delayQueue, failedExchange, subscriptionQueue } from "../names.ts";
-import { told } from "../telemetry/log.ts";
+import { messageOf } from "../telemetry/log.ts";
 
 /**
  * What stands on the broker, derived from contracts. Who declares what is in docs/: least privilege allows exactly that.
@@ -76,7 +76,7 @@ export async function bindListener(connection: Connection, broadcast: Broadcast,
       await connection.withChannel((channel) => channel.checkExchange(name));
       return;
     } catch (error) {
-      if (codeOf(error) !== 404 || attempt === bindAttempts) throw error;
+      if (replyCodeOf(error) !== 404 || attempt === bindAttempts) throw error;
     }
   }
 }
@@ -140,7 +140,7 @@ export async function isQuorumQueue(connection: Connection, queue: string): Prom
     await connection.withChannel((channel) => channel.assertQueue(queue, asQuorum));
     return true;
   } catch (error) {
-    if (codeOf(error) === 406) return false;
+    if (replyCodeOf(error) === 406) return false;
     throw error;
   }
 }
@@ -154,7 +154,7 @@ export async function bindSubscription(
   try {
     await connection.withChannel((channel) => channel.checkExchange(name));
   } catch (error) {
-    if (codeOf(error) === 404) return false;
+    if (replyCodeOf(error) === 404) return false;
     throw error;
   }
   await bind(connection, name, queue, "");
@@ -192,7 +192,7 @@ export async function proveNode(connection: Connection): Promise<void> {
 export async function declareRequestQueue(connection: Connection, operation: Operation): Promise<void> {
   const { name, exchange, requestQueue } = operation;
   await declareApiExchange(connection, operation);
-  if ((await lookAtQueue(connection, name)) === undefined) {
+  if ((await inspectQueue(connection, name)) === undefined) {
     if (requestQueue === "durable") {
       await declare(connection, `queue "${name}"`, `durable, x-expires ${requestQueueExpiresMs}`, (channel) =>
         channel.assertQueue(name, { durable: true, arguments: { "x-expires": requestQueueExpiresMs } }),
@@ -207,14 +207,14 @@ export async function declareRequestQueue(connection: Connection, operation: Ope
 }
 
 /** @returns what waits in a queue and who consumes it; undefined when it does not exist */
-export async function lookAtQueue(
+export async function inspectQueue(
   connection: Connection,
   name: string,
 ): Promise<{ messageCount: number; consumerCount: number } | undefined> {
   try {
     return await connection.withChannel((channel) => channel.checkQueue(name));
   } catch (error) {
-    if (codeOf(error) === 404) return undefined;
+    if (replyCodeOf(error) === 404) return undefined;
     throw error;
   }
 }
@@ -244,8 +244,8 @@ async function declare<T>(
 
 /** What no waiting mends, in words; undefined for anything else. */
 function topologyError(error: unknown, what: string, flags: string): TopologyError | undefined {
-  const text = told(error);
-  switch (codeOf(error)) {
+  const text = messageOf(error);
+  switch (replyCodeOf(error)) {
     case 406: {
       const [, argument, received, current] =
         /inequivalent arg '([^']+)'.*received (.*?) but current is (.*?)"?$/s.exec(text) ?? [];

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import { UsageError } from "../errors.ts";
-import { told } from "../telemetry/log.ts";
+import { messageOf } from "../telemetry/log.ts";
 
 /** What `amqp-kit dead …` may be told. */
 
@@ -95,7 +95,7 @@ function parse(args: readonly string[]) {
     return parseArgs({ args: [...args], options, allowPositionals: true, tokens: true });
   } catch (error) {
     // Node adds advice that does not fit.
-    throw new UsageError(`${told(error).replace(/\. .*|\.$/s, "")}.`);
+    throw new UsageError(`${messageOf(error).replace(/\. .*|\.$/s, "")}.`);
   }
 }
 

@@ -13,7 +13,7 @@ import { counted, Groups, recordOf, summaryOf, textOf } from "./text.ts";
 import { deadPolicy, policyCommand, warningOf } from "../derive/dead-policy.ts";
 import { UsageError } from "../errors.ts";
 import { deadQueue, subscriptionQueues } from "../names.ts";
-import { told } from "../telemetry/log.ts";
+import { messageOf } from "../telemetry/log.ts";
 
 /** `amqp-kit dead …`. Exit codes: 0 done, 1 failed, 2 wrong usage. */
 
@@ -48,7 +48,7 @@ async function main(args: readonly string[]): Promise<0 | 1 | 2> {
     complain("Interrupted. What was not done yet is where it was.");
     return 1;
   } catch (error) {
-    complain(told(error));
+    complain(messageOf(error));
     if (!(error instanceof UsageError)) return 1;
     complain('"amqp-kit dead --help" says more.');
     return 2;
@@ -196,7 +196,7 @@ function contentOf(variable: string, file: string | undefined): string | undefin
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    throw new UsageError(`${variable} must name a file that can be read: ${told(error)}.`);
+    throw new UsageError(`${variable} must name a file that can be read: ${messageOf(error)}.`);
   }
 }
 

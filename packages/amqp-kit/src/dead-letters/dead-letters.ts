@@ -6,13 +6,13 @@ import { Deadline } from "../broker/deadline.ts";
 import { Publisher } from "../broker/publisher.ts";
 import type { Outgoing } from "../broker/publisher.ts";
 import type { TlsOptions } from "../broker/tls.ts";
-import { lookAtQueue } from "../broker/topology.ts";
+import { inspectQueue } from "../broker/topology.ts";
 import { readUrls } from "../broker/url.ts";
 import { countsLooks, refusalToLook } from "../derive/dead-policy.ts";
 import { ConnectionError, UsageError } from "../errors.ts";
 import { failedExchange } from "../names.ts";
 import { headersThatTravel, movedOn } from "../notify/retry.ts";
-import { silent, told } from "../telemetry/log.ts";
+import { silent, messageOf } from "../telemetry/log.ts";
 
 /**
  * What an operator does with the messages in `<queue>.dead`: look, send back, discard. What is looked at is held unacknowledged and put
@@ -87,7 +87,7 @@ export class DeadLetters implements AsyncDisposable {
 
   /** @returns how many messages wait in the queue; undefined when it is not there */
   async count(queue: string): Promise<number | undefined> {
-    return (await lookAtQueue(this.#consuming, queue))?.messageCount;
+    return (await inspectQueue(this.#consuming, queue))?.messageCount;
   }
 
   /** Shows what stands in the queue now, oldest first, and leaves it there. @returns how many it was shown */
@@ -214,7 +214,7 @@ class Hand {
   async whyLost(): Promise<ConnectionError | undefined> {
     if (this.#channel.isOpen) return undefined;
     const reason = await this.#channel.lost;
-    const text = `The channel to queue "${this.#queue}" was lost: ${told(reason)}`;
+    const text = `The channel to queue "${this.#queue}" was lost: ${messageOf(reason)}`;
     return new ConnectionError(text, { retryable: true, outcome: "unknown", cause: reason });
   }
 
@@ -322,20 +322,20 @@ export function workQueue(deadQueue: string): string {
 
 function toDeadLetter(message: ConsumeMessage): DeadLetter {
   const headers: Record<string, unknown> = message.properties.headers ?? {};
-  const at = text(headers["amqp-kit-last-failed-at"]);
+  const at = nonEmptyText(headers["amqp-kit-last-failed-at"]);
   const setAsideAt = at === undefined ? undefined : new Date(at);
   const deliveryCount = headers["x-delivery-count"];
   return {
     message,
-    messageId: text(message.properties.messageId),
-    reason: text(headers["amqp-kit-reason"]),
-    service: text(headers["amqp-kit-service"]),
-    error: text(headers["amqp-kit-error"]),
+    messageId: nonEmptyText(message.properties.messageId),
+    reason: nonEmptyText(headers["amqp-kit-reason"]),
+    service: nonEmptyText(headers["amqp-kit-service"]),
+    error: nonEmptyText(headers["amqp-kit-error"]),
     setAsideAt: setAsideAt === undefined || Number.isNaN(setAsideAt.getTime()) ? undefined : setAsideAt,
     deliveryCount: typeof deliveryCount === "number" ? deliveryCount : 0,
   };
 }
 
-function text(value: unknown): string | undefined {
+function nonEmptyText(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }

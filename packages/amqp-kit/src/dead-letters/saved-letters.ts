@@ -2,7 +2,7 @@ import { open, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { UsageError } from "../errors.ts";
-import { told } from "../telemetry/log.ts";
+import { messageOf } from "../telemetry/log.ts";
 
 /** A new file of JSON Lines that is on the disk before what it holds is deleted elsewhere. Only its owner may read it: it holds bodies. */
 export class SavedLetters implements AsyncDisposable {
@@ -17,7 +17,7 @@ export class SavedLetters implements AsyncDisposable {
       // Appends: once shortened it is written on at its end, and not behind a hole.
       return new SavedLetters(path, await open(path, "ax", 0o600));
     } catch (error) {
-      throw new UsageError(`Cannot save to a new file there: ${told(error)}`);
+      throw new UsageError(`Cannot save to a new file there: ${messageOf(error)}`);
     }
   }
 

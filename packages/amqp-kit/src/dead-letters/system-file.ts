@@ -3,7 +3,7 @@ import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Roles, System } from "../contract.ts";
 import { UsageError } from "../errors.ts";
-import { told } from "../telemetry/log.ts";
+import { messageOf } from "../telemetry/log.ts";
 
 /** Where a command line finds the system: a module that exports what `defineSystem` returned. */
 
@@ -36,7 +36,7 @@ export async function loadSystems(file: string): Promise<System[]> {
   try {
     module = await import(pathToFileURL(file).href);
   } catch (error) {
-    throw new UsageError(`The system's module ${file} cannot be imported: ${told(error)}`);
+    throw new UsageError(`The system's module ${file} cannot be imported: ${messageOf(error)}`);
   }
   const systems = Object.values<unknown>({ ...module }).filter(isSystem);
   if (systems.length === 0) throw new UsageError(`${file} exports no system: export what defineSystem returns.`);

@@ -25,12 +25,12 @@ export interface Delivery {
 export function deliveryOf(message: Message, signal: AbortSignal, attempt = 1): Delivery {
   const { properties, fields } = message;
   const headers: Record<string, unknown> = properties.headers ?? {};
-  const messageId = text(properties.messageId);
+  const messageId = usableText(properties.messageId);
   return {
     messageId,
-    idempotencyKey: text(headers["idempotency-key"]) ?? messageId,
+    idempotencyKey: usableText(headers["idempotency-key"]) ?? messageId,
     sentAt: sentAt(properties.timestamp),
-    appId: text(properties.appId),
+    appId: usableText(properties.appId),
     redelivered: fields.redelivered,
     attempt,
     headers: { ...headers },
@@ -39,7 +39,7 @@ export function deliveryOf(message: Message, signal: AbortSignal, attempt = 1): 
 }
 
 /** Databases cannot hold U+0000 in a text. */
-function text(value: unknown): string | undefined {
+function usableText(value: unknown): string | undefined {
   const isUsable = typeof value === "string" && value !== "" && !value.includes("\u0000");
   return isUsable && Buffer.byteLength(value) <= maxShortString ? value : undefined;
 }
@@ -50,7 +50,7 @@ function text(value: unknown): string | undefined {
  */
 export function checkIdempotencyKey(contract: string, { properties }: Message): void {
   const key: unknown = properties.headers?.["idempotency-key"];
-  if (key === undefined || text(key) !== undefined) return;
+  if (key === undefined || usableText(key) !== undefined) return;
   const rule = `must be a string of 1 to ${maxShortString} bytes without U+0000`;
   throw new InvalidMessageError(contract, [{ path: "idempotency-key", rule }]);
 }

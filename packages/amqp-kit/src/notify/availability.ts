@@ -55,14 +55,14 @@ export class Availability {
     const { consumer, signal, onPaused, onResumed } = this.#options;
     const since = performance.now();
     onPaused();
-    const goOn = await consumer.hold();
+    const resume = await consumer.hold();
     const untilBack = async (): Promise<void> => {
       do {
         await sleep(pauseMs(performance.now() - since), undefined, { signal }).catch(() => undefined);
       } while (!signal.aborted && !(await this.#ask()));
       this.#lastPauseEndedAt = performance.now();
       this.#pausing = undefined;
-      goOn();
+      resume();
       if (!signal.aborted) onResumed(Math.round(this.#lastPauseEndedAt - since));
     };
     void untilBack();

@@ -7,7 +7,7 @@ import type { Input, Notification } from "../contract.ts";
 import { TopologyError } from "../errors.ts";
 import { encode } from "../messages/encode.ts";
 import { messageIdOf, propertiesOf } from "../messages/properties.ts";
-import { told } from "../telemetry/log.ts";
+import { messageOf } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
 /** Idiom 2, notify: every subscriber of the system gets every message, also what came while it was down. At least once. */
@@ -89,7 +89,7 @@ export class Notifier {
     try {
       await this.declare();
     } catch (error) {
-      const what = `subscribers' queues cannot be looked after: ${told(error)}`;
+      const what = `subscribers' queues cannot be looked after: ${messageOf(error)}`;
       const facts = { contract: this.#notification.name };
       // Anything else is a connection that was lost or closed meanwhile; the next one begins with this.
       if (error instanceof TopologyError) this.#logger.error(facts, what);

@@ -9,7 +9,7 @@ import { declareSubscription, isQuorumQueue } from "../broker/topology.ts";
 import { AmqpKitError, ConnectionError, InvalidMessageError, Reject, RemoteError, RetryLater } from "../errors.ts";
 import { maxHeaderBytes, sizeOf } from "../messages/limits.ts";
 import { deadQueue, delayQueue, failedExchange } from "../names.ts";
-import { codeIn, told, withoutValues } from "../telemetry/log.ts";
+import { codeIn, messageOf, withoutValues } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
 /**
@@ -126,7 +126,10 @@ export class FailureRoute {
     try {
       this.#countsReturns ??= await isQuorumQueue(this.#connection, this.#queue);
     } catch (error) {
-      this.#logger.warn({ queue: this.#queue }, `cannot tell whether this queue counts deliveries: ${told(error)}`);
+      this.#logger.warn(
+        { queue: this.#queue },
+        `cannot tell whether this queue counts deliveries: ${messageOf(error)}`,
+      );
     }
     // In a classic queue the header is whatever its sender wrote
     return this.#countsReturns === true ? new TooManyDeliveries(returns) : undefined;
@@ -197,7 +200,7 @@ export class FailureRoute {
           travelling = ownHeaders(headers);
           continue;
         }
-        this.#tellOfDelay(routingKey, told(error));
+        this.#tellOfDelay(routingKey, messageOf(error));
         await sleep(pauseMs, undefined, { signal: abort.signal }).catch(() => undefined);
         await declareSubscription(this.#connection, this.#queue, this.#delaysMs).catch(() => undefined);
       }
@@ -244,7 +247,7 @@ export class FailureRoute {
 /** The same message on its way to another queue. */
 export function movedOn(message: Message, routingKey: string, headers: Record<string, unknown>): Outgoing {
   return {
-    messageId: text(message.properties.messageId),
+    messageId: shortText(message.properties.messageId),
     routingKey,
     body: message.content,
     properties: () => propertiesThatTravel(message, headers),
@@ -261,7 +264,7 @@ export function headersThatTravel({ properties }: Pick<Message, "properties">): 
   );
   const headers = Object.fromEntries(all);
   if (sizeOf(headers) <= maxHeaderBytes - ownHeaderBytes) return headers;
-  const key = text(headers["idempotency-key"]);
+  const key = shortText(headers["idempotency-key"]);
   return { ...(key !== undefined && { "idempotency-key": key }), "amqp-kit-headers-dropped": all.length };
 }
 
@@ -326,6 +329,6 @@ function cut(sentence: string, maxBytes: number): string {
     .replace(/\uFFFD+$/, "");
 }
 
-function text(value: unknown): string | undefined {
+function shortText(value: unknown): string | undefined {
   return typeof value === "string" && !isTooLong(value) ? value : undefined;
 }

@@ -93,7 +93,7 @@ export class Subscriber<C extends Notification> {
 
   /** Consuming, and bound: until the notifier's first start there is nothing to bind to. While paused it consumes nothing. */
   get isReady(): boolean {
-    return this.#consumer.isStanding && this.#isBound === true && this.#availability?.isPaused !== true;
+    return this.#consumer.isConsuming && this.#isBound === true && this.#availability?.isPaused !== true;
   }
 
   get unconfirmed(): readonly string[] {
@@ -179,7 +179,7 @@ export class Subscriber<C extends Notification> {
     const text = "the handler failed for want of what is not available: the message goes back, no attempt is counted";
     this.#logger.info({ contract, messageId, attempt, ...withoutValues(error) }, text);
     this.#keep(incoming, attempt, 0);
-    incoming.giveBack();
+    incoming.requeue();
   }
 
   /** @returns whether to try again, here */
@@ -226,7 +226,7 @@ export class Subscriber<C extends Notification> {
   async #untilDue(incoming: Incoming, { dueAt }: Kept): Promise<boolean> {
     const ended = AbortSignal.any([incoming.abort.signal, this.#stopping.signal]);
     await sleep(Math.max(0, dueAt - performance.now()), undefined, { signal: ended }).catch(() => undefined);
-    if (ended.aborted) incoming.giveBack();
+    if (ended.aborted) incoming.requeue();
     return !ended.aborted;
   }
 
@@ -237,7 +237,7 @@ export class Subscriber<C extends Notification> {
     await this.#failures.setAside(incoming, failures, { reason, error });
     if (abort.signal.aborted) return;
     const facts = { contract: this.#contract.name, messageId, reason };
-    emit("set-aside", facts);
+    emit("dead-lettered", facts);
     this.#logger.error(facts, "message set aside");
   }
 }

@@ -91,7 +91,7 @@ export function isProblem({ properties }: Message): boolean {
 /** @returns the error that an error reply stands for: one that the contract declares, else a `RemoteError` */
 export function readProblem(operation: Operation, { content }: Message): Error {
   const fields = fieldsOf(content);
-  const code = text(fields.code) ?? "internal_error";
+  const code = cutText(fields.code) ?? "internal_error";
   const schema = Object.hasOwn(operation.errors, code) ? operation.errors[code] : undefined;
   if (schema !== undefined) {
     try {
@@ -103,11 +103,11 @@ export function readProblem(operation: Operation, { content }: Message): Error {
   const issues = Array.isArray(fields.errors) ? fields.errors.slice(0, maxIssues) : [];
   return new RemoteError(operation, {
     code,
-    detail: text(fields.detail) ?? text(fields.title) ?? "",
+    detail: cutText(fields.detail) ?? cutText(fields.title) ?? "",
     retryable: fields.retryable === true,
     issues: issues.map((issue: Record<string, unknown> | null) => ({
-      path: text(issue?.path) ?? "",
-      rule: text(issue?.rule) ?? "",
+      path: cutText(issue?.path) ?? "",
+      rule: cutText(issue?.rule) ?? "",
     })),
   });
 }
@@ -136,6 +136,6 @@ function fieldsOf(content: Buffer): Record<string, unknown> {
   }
 }
 
-function text(value: unknown): string | undefined {
+function cutText(value: unknown): string | undefined {
   return typeof value === "string" ? value.slice(0, maxTextLength) : undefined;
 }

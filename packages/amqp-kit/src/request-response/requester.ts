@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { ConsumeMessage, Message } from "amqplib";
-import { codeOf } from "../broker/channel.ts";
+import { replyCodeOf } from "../broker/channel.ts";
 import type { Connection } from "../broker/connection.ts";
 import { Consumer } from "../broker/consumer.ts";
 import { Deadline } from "../broker/deadline.ts";
 import { Publisher } from "../broker/publisher.ts";
-import { canBeProven, declareReplyQueue, lookAtQueue, proveNode } from "../broker/topology.ts";
+import { canBeProven, declareReplyQueue, inspectQueue, proveNode } from "../broker/topology.ts";
 import type { Input, Operation, Output } from "../contract.ts";
 import {
   ClosedError,
@@ -21,7 +21,7 @@ import { encode } from "../messages/encode.ts";
 import { messageIdOf, shortString, propertiesOf } from "../messages/properties.ts";
 import { isProblem, readProblem, unreadableReply } from "./problem.ts";
 import { emit } from "../telemetry/events.ts";
-import { told } from "../telemetry/log.ts";
+import { messageOf } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
 /** Idiom 3, request/response: one answer, a clear error when nobody is there to give it, and a time limit that both sides keep. */
@@ -71,7 +71,7 @@ export class Requester {
       prefetch: undefined,
       setUp: () => declareReplyQueue(this.#consuming),
       refresh: async (queue) => {
-        if ((await lookAtQueue(this.#consuming, queue)) === undefined)
+        if ((await inspectQueue(this.#consuming, queue)) === undefined)
           throw new Error(`the reply queue ${queue} is gone`);
         // Each may be connected to a node that is cut off from its cluster: there no answer arrives, or no request leaves
         const both = [this.#consuming, this.#publishing].filter((connection) => canBeProven(connection));
@@ -85,7 +85,7 @@ export class Requester {
   }
 
   get isReady(): boolean {
-    return this.#replies.isStanding;
+    return this.#replies.isConsuming;
   }
 
   async start(): Promise<void> {
@@ -127,7 +127,7 @@ export class Requester {
     // Registered before it is published: an answer may overtake the confirm.
     this.#pending.set(correlationId, pending);
     try {
-      await this.#replies.standing(deadline, () => notSent(timeoutMs));
+      await this.#replies.whenConsuming(deadline, () => notSent(timeoutMs));
       // What is written to a blocked broker waits in its socket, unexpiring, and would be begun long after its time limit
       await this.#publishing.unblocked(deadline, () => notSent(timeoutMs));
       const messageId = messageIdOf(undefined);
@@ -214,10 +214,10 @@ export class Requester {
       );
     }
     if (error.reason === "timeout") return reply;
-    if (error.reason === "refused" || codeOf(error.cause) === 403) throw error;
+    if (error.reason === "refused" || replyCodeOf(error.cause) === 403) throw error;
     const late = Promise.withResolvers<Message>();
     const timer = setTimeout(() => {
-      const isExchangeGone = codeOf(error.cause) === 404;
+      const isExchangeGone = replyCodeOf(error.cause) === 404;
       late.reject(
         isExchangeGone
           ? new NoResponderError(operation, "unknown", `exchange "${operation.exchange}" does not exist`)
@@ -262,7 +262,7 @@ export class Requester {
     const slow = [...this.#pending.values()].filter(({ isConfirmed }) => isConfirmed);
     for (const [operation, requests] of Map.groupBy(slow, (pending) => pending.operation)) {
       try {
-        const queue = await lookAtQueue(this.#consuming, operation.name);
+        const queue = await inspectQueue(this.#consuming, operation.name);
         for (const { settle } of abandoned(requests, queue)) {
           const why =
             queue === undefined
@@ -271,7 +271,10 @@ export class Requester {
           settle(new NoResponderError(operation, "unknown", why));
         }
       } catch (error) {
-        this.#logger.debug({ contract: operation.name }, `cannot see whether a responder is there: ${told(error)}`);
+        this.#logger.debug(
+          { contract: operation.name },
+          `cannot see whether a responder is there: ${messageOf(error)}`,
+        );
       }
     }
     this.#looking = undefined;
@@ -286,7 +289,7 @@ function notSent(timeoutMs: number): ConnectionError {
 
 function replyQueueLost(operation: Operation, reason: Error): ConnectionError {
   return new ConnectionError(
-    `The connection was lost while "${operation.name}" was asked: ${told(reason)}. Repeat it under the same idempotency key.`,
+    `The connection was lost while "${operation.name}" was asked: ${messageOf(reason)}. Repeat it under the same idempotency key.`,
     { retryable: true, outcome: "unknown", cause: reason },
   );
 }

@@ -16,7 +16,7 @@ import { messageIdOf, propertiesOf } from "../messages/properties.ts";
 import type { ArrivalClock } from "./arrival-clock.ts";
 import { InvalidRequest, problemFor, problemType } from "./problem.ts";
 import { emit } from "../telemetry/events.ts";
-import { told, withoutValues } from "../telemetry/log.ts";
+import { messageOf, withoutValues } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
 /** Idiom 3, request/response, the answering side. */
@@ -77,7 +77,7 @@ export class Responder<O extends Operation> {
   }
 
   get isReady(): boolean {
-    return this.#consumer.isStanding;
+    return this.#consumer.isConsuming;
   }
 
   get unconfirmed(): readonly string[] {
@@ -115,7 +115,7 @@ export class Responder<O extends Operation> {
     if (expiresAt !== undefined && expiresAt <= performance.now()) {
       // It may have waited in this process' socket while the process stood still. The broker knows whether it is in time.
       emit("request-returned", { contract, messageId });
-      incoming.giveBack();
+      incoming.requeue();
       return;
     }
     const limitAt = expiresAt ?? performance.now() + this.#operation.timeoutMs;
@@ -176,12 +176,12 @@ export class Responder<O extends Operation> {
           if (!(error instanceof ClosedError))
             this.#logger.warn(
               { contract },
-              `a request is given back, its reply was not confirmed: ${told(firstFailure)}`,
+              `a request is given back, its reply was not confirmed: ${messageOf(firstFailure)}`,
             );
-          return incoming.giveBack();
+          return incoming.requeue();
         }
         emit("reply-undeliverable", { contract, messageId: deliveryOf(message, incoming.abort.signal).messageId });
-        this.#logger.warn({ contract }, `the reply could not be delivered: ${told(error)}`);
+        this.#logger.warn({ contract }, `the reply could not be delivered: ${messageOf(error)}`);
         break;
       }
     }

@@ -14,7 +14,7 @@ export interface AmqpKitEvents {
   /** What the handlers need is available again. */
   resumed: { contract: string; pausedMs: number };
   /** A notification went to `<queue>.dead`. */
-  "set-aside": { contract: string; messageId: string | undefined; reason: string };
+  "dead-lettered": { contract: string; messageId: string | undefined; reason: string };
   /** A reply that nobody waits for: late, doubled or foreign. */
   "reply-ignored": { service: string };
   /** A reply whose requester is gone. */

@@ -29,7 +29,7 @@ export function withoutValues(error: unknown): { error: string; at?: string[] } 
 }
 
 /** What happened, in words; for errors of the kit, of amqplib and of the network. */
-export function told(error: unknown): string {
+export function messageOf(error: unknown): string {
   return error instanceof Error ? textOf(error, "message") || textOf(error, "code") : typeof error;
 }
 

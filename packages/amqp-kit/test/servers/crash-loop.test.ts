@@ -215,7 +215,7 @@ async function receiveForged(
   vhost: VirtualHost,
   cleanup: <T extends AsyncDisposable>(opened: T) => T,
 ): Promise<{ attempts: number[]; setAside: number }> {
-  using events = recordEvents("set-aside");
+  using events = recordEvents("dead-lettered");
   const till = cleanup(await connect(vhost.url, { system, service: "till" }));
   const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
   await vhost.management.publish(vhost.name, {

@@ -176,7 +176,7 @@ describe("notify, to a subscriber", () => {
     vhost,
     cleanup,
   }) => {
-    using events = recordEvents("set-aside");
+    using events = recordEvents("dead-lettered");
     const logger = recordingLogger();
     const billing = cleanup(await connect(vhost.url, { system, service: "billing", logger }));
     const handled: number[] = [];

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { backoffMs } from "../../src/broker/backoff.ts";
-import { codeOf } from "../../src/broker/channel.ts";
+import { replyCodeOf } from "../../src/broker/channel.ts";
 import { nameOf, readUrls } from "../../src/broker/url.ts";
 import { ConnectionError } from "../../src/index.ts";
 
@@ -148,7 +148,7 @@ describe("the reply code of a refusal", () => {
     [new Error("Channel ended, no reply will be forthcoming"), undefined],
     ["403", undefined],
   ] as const)("is read from %s", ([error, code]) => {
-    expect(codeOf(error)).toBe(code);
+    expect(replyCodeOf(error)).toBe(code);
   });
 });
 
