@@ -3,7 +3,7 @@ export const checks = {
   format: ["oxfmt", "--check", "."],
   lint: ["turbo", "run", "//#lint", "--output-logs=errors-only"],
   boundaries: ["turbo", "boundaries"],
-  types: ["turbo", "run", "typecheck", "//#typecheck:scripts", "--continue", "--output-logs=errors-only"],
+  types: ["turbo", "run", "//#typecheck", "--output-logs=errors-only"],
   unused: ["knip"],
   documents: ["node", "scripts/docs.ts"],
   manifests: ["node", "scripts/kubernetes.ts"],
