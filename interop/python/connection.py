@@ -24,7 +24,7 @@ def connect():
 
 def wait(conn):
     """Handles what comes, until Ctrl-C."""
-    print("Waiting; Ctrl-C ends it", flush=True)
+    print("Waiting; press Ctrl-C to stop", flush=True)
     try:
         while True:
             conn.drain_events()

@@ -9,5 +9,5 @@ await using amqp = await connect(url, { system, service: "score-display" });
 await amqp.listen(scoreUpdates, ({ home, away, event }) => {
   console.log(`${home.team} ${home.score}: ${away.team} ${away.score}\n${event}`);
 });
-console.log("Waiting; Ctrl-C ends it");
+console.log("Waiting; press Ctrl-C to stop");
 await once(process, "SIGINT");

@@ -10,5 +10,5 @@ await using amqp = await connect(url, { system, service: "reporting" });
 await amqp.subscribe(patientAdded, ({ given, surname, patientId }) => {
   console.log(`${given} ${surname}, ${patientId}`);
 });
-console.log("Waiting; Ctrl-C ends it");
+console.log("Waiting; press Ctrl-C to stop");
 await once(process, "SIGINT");

@@ -12,5 +12,5 @@ await amqp.respond(addPatient, (person) => ({
   patientId: randomUUID(),
   registeredAt: new Date().toISOString(),
 }));
-console.log("Waiting; Ctrl-C ends it");
+console.log("Waiting; press Ctrl-C to stop");
 await once(process, "SIGINT");

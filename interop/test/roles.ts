@@ -7,23 +7,23 @@ import { expect } from "vitest";
 const interop = join(import.meta.dirname, "..");
 const services = join(interop, "../services");
 
-/** What a script said, and how it ended. */
-interface Said {
+/** The output of a script, and how it ended. */
+interface Result {
   stdout: string;
   stderr: string;
   code: number | null;
 }
 
 interface Roles {
-  /** Starts a script of its language with these arguments after the URL, and resolves when it waits for messages. */
+  /** Starts a script with the URL and these arguments, and resolves when it is waiting for messages. */
   start(script: string, ...args: string[]): Promise<ServiceProcess>;
-  /** Runs one to its end. */
-  run(script: string, ...args: string[]): Promise<Said>;
+  /** Runs a script until it exits. */
+  run(script: string, ...args: string[]): Promise<Result>;
 }
 
 type Service = "add-patient-api" | "patient-registry" | "reporting" | "scheduling" | "score-display" | "score-producer";
 
-/** Debian's package is for the system's Python, which another one on PATH may hide. */
+/** Debian's package installs for the system's Python, which may not be the first one on PATH. */
 const python = ["python3", "/usr/bin/python3"].find((command) => {
   try {
     execFileSync(command, ["-c", "import amqp"], { stdio: "ignore" });
@@ -33,7 +33,7 @@ const python = ["python3", "/usr/bin/python3"].find((command) => {
   }
 });
 
-/** `test` with both languages' roles, and our services, all on a virtual host of the test's own. */
+/** `test` with the roles in both languages and our services, all on the test's own virtual host. */
 export const test = base
   .extend("python", ({ vhost, cleanup, skip }): Roles => {
     if (python === undefined) return skip("needs Python 3 with py-amqp: apt-get install python3-amqp");
@@ -59,7 +59,7 @@ export const test = base
             main: join(services, name, "src/main.ts"),
             args,
             env: { AMQP_URL: vhost.url, DATA_DIR: "memory://", PORT: "0" },
-            // An embedded database comes up slowly where much else runs
+            // An embedded database starts slowly on a busy machine
             readyTimeoutMs: 60_000,
           }),
         ),
@@ -69,23 +69,23 @@ function roles(launch: (script: string, args: readonly string[]) => Promise<Serv
   return {
     async start(script, ...args) {
       const started = await launch(script, args);
-      await expect.poll(() => [started.isRunning, ...text(started)]).toContain("Waiting; Ctrl-C ends it");
+      await expect.poll(() => [started.isRunning, ...allLinesOf(started)]).toContain("Waiting; press Ctrl-C to stop");
       return started;
     },
     async run(script, ...args) {
       const started = await launch(script, args);
       const { code } = await started.exited;
-      return { code, stdout: text(started).join("\n"), stderr: text(started, "stderr").join("\n") };
+      return { code, stdout: allLinesOf(started).join("\n"), stderr: allLinesOf(started, "stderr").join("\n") };
     },
   };
 }
 
 /** The lines that a process has written. */
-function text({ lines }: ServiceProcess, stream: "stdout" | "stderr" = "stdout"): string[] {
+function allLinesOf({ lines }: ServiceProcess, stream: "stdout" | "stderr" = "stdout"): string[] {
   return lines.filter((line) => line.stream === stream).map((line) => line.text);
 }
 
-/** The lines that a script has written since it waits for messages. */
-export function heard(script: ServiceProcess): string[] {
-  return text(script).slice(1);
+/** The lines that a script has written since it started to wait for messages. */
+export function linesOf(script: ServiceProcess): string[] {
+  return allLinesOf(script).slice(1);
 }

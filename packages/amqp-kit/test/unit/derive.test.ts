@@ -1,4 +1,4 @@
-/** Least privilege as patterns, for any system. That they suffice and that none can be spared, `demo/test/servers/permissions.test.ts` shows. */
+/** Derived permissions of any system. `demo/test/servers/permissions.test.ts` shows that they suffice, `demo/test/long/permissions-needed.test.ts` that each is needed. */
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { broadcast, defineSystem, notification, operation } from "../../src/contract.ts";

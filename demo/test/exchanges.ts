@@ -1,6 +1,6 @@
 /**
- * The parts that the services play with each other, and the operator's, each under the user that it is given: what their rights must
- * suffice for. They assert by themselves: a part that failed may still be at its end when its test is over.
+ * Everything that the services exchange, and what the operator does, each as the broker user that the test chooses: the permissions must
+ * suffice for it. These functions assert with node:assert, because one that failed may still be running when its test is over.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -17,8 +17,8 @@ export type User = Service | "operator";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const execute = promisify(execFile);
-/** Enough on a busy machine; what is refused is heard of at once. */
-const playMs = 30_000;
+/** Enough on a busy machine. A refusal is reported immediately. */
+const timeoutMs = 30_000;
 
 const person = { given: "Ann", surname: "Lee", birthDate: null };
 export const patient = {
@@ -34,10 +34,10 @@ const update = {
   at: "2026-01-01T12:00:00Z",
 };
 
-type Part = keyof typeof parts;
+type Exchange = keyof typeof exchanges;
 
-/** What each user takes part in. */
-export const partsOf = {
+/** The exchanges that each user takes part in. */
+export const exchangesOf = {
   "score-producer": ["broadcast"],
   "score-display": ["broadcast"],
   "add-patient-api": ["request"],
@@ -45,46 +45,46 @@ export const partsOf = {
   scheduling: ["notify"],
   reporting: ["notify"],
   operator: ["operate"],
-} as const satisfies Record<User, readonly Part[]>;
+} as const satisfies Record<User, readonly Exchange[]>;
 
 /**
- * Plays parts to their end, one after the other.
- * @param urlOf  as whom each of those who take part connects
- * @throws what went wrong; at once when the kit says that it was refused anything, or dropped a message
+ * Runs exchanges one after the other.
+ * @param urlOf  the URL, and so the broker user, of each service and of the operator
+ * @throws the first failure; immediately when the kit logs a refusal or a dropped message
  */
-export async function play(
-  names: Iterable<Part>,
+export async function runExchanges(
+  names: Iterable<Exchange>,
   { vhost, cleanup, urlOf }: { vhost: VirtualHost; cleanup: Cleanup; urlOf: (user: User) => string },
 ): Promise<void> {
   const refused = Promise.withResolvers<never>();
-  const hear = (_: object, line: string): void => {
-    // A sender that may not hold its exchange says so, and works: docs/security.md
+  const watch = (_: object, line: string): void => {
+    // A sender without the permission to keep its exchange logs that, and works: docs/security.md
     if (/ACCESS_REFUSED|messages dropped/.test(line) && !line.includes("a queue that holds exchange"))
       refused.reject(new Error(line));
   };
-  const logger = { debug: hear, info: hear, warn: hear, error: hear };
+  const logger = { debug: watch, info: watch, warn: watch, error: watch };
   const join = async <N extends Service>(service: N) =>
     cleanup(await connect(urlOf(service), { system, service, logger }));
-  const stage: Stage = { vhost, urlOf, join, signal: AbortSignal.timeout(playMs) };
-  const playAll = async (): Promise<void> => {
-    for (const name of names) await parts[name](stage);
+  const context: Context = { vhost, urlOf, join, signal: AbortSignal.timeout(timeoutMs) };
+  const runAll = async (): Promise<void> => {
+    for (const name of names) await exchanges[name](context);
   };
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  stage.signal.addEventListener("abort", () => reject(stage.signal.reason));
-  await Promise.race([playAll(), refused.promise, late]);
+  const { promise: timedOut, reject } = Promise.withResolvers<never>();
+  context.signal.addEventListener("abort", () => reject(context.signal.reason));
+  await Promise.race([runAll(), refused.promise, timedOut]);
 }
 
-interface Stage {
+interface Context {
   vhost: VirtualHost;
   urlOf: (user: User) => string;
-  /** Aborts when the time is up. */
+  /** Aborts after `timeoutMs`. */
   signal: AbortSignal;
   join: <N extends Service>(service: N) => ReturnType<typeof connect<typeof system, N>>;
 }
 
-const parts = { broadcast, request, notify, operate };
+const exchanges = { broadcast, request, notify, operate };
 
-async function broadcast({ join }: Stage): Promise<void> {
+async function broadcast({ join }: Context): Promise<void> {
   const [producer, display] = [await join("score-producer"), await join("score-display")];
   const shown = Promise.withResolvers<string>();
   await display.listen(scoreUpdates, ({ event }) => shown.resolve(event));
@@ -92,20 +92,20 @@ async function broadcast({ join }: Stage): Promise<void> {
   assert.equal(await shown.promise, update.event);
 }
 
-async function request({ join }: Stage): Promise<void> {
+async function request({ join }: Context): Promise<void> {
   const [registry, api] = [await join("patient-registry"), await join("add-patient-api")];
   const add = await registry.respond(addPatient, () => patient);
   const get = await registry.respond(getPatient, () => patient);
   assert.deepEqual(await api.request(addPatient, person), patient);
   assert.deepEqual(await api.request(getPatient, { patientId: patient.patientId }), patient);
-  // Then nobody is there: the api looks into each queue, and says so at once
+  // Without a responder the requester checks each queue, which takes a permission of its own
   await Promise.all([add.stop(), get.stop()]);
   await assert.rejects(api.request(addPatient, person), NoResponderError);
   await assert.rejects(api.request(getPatient, { patientId: patient.patientId }), NoResponderError);
 }
 
-/** At both subscribers one message works, and two fail in both of their attempts and are set aside. */
-async function notify({ vhost, join, signal }: Stage): Promise<void> {
+/** Both subscribers handle one message, fail twice at each of two others, and dead-letter these. */
+async function notify({ vhost, join, signal }: Context): Promise<void> {
   const registry = await join("patient-registry");
   const subscribing = (["scheduling", "reporting"] as const).map(async (service) => {
     const attempts: string[] = [];
@@ -122,20 +122,20 @@ async function notify({ vhost, join, signal }: Stage): Promise<void> {
     return { service, attempts, subscription };
   });
   const subscribers = await Promise.all(subscribing);
-  for (const messageId of ["fails", "works", "fails, too"]) await registry.notify(patientAdded, patient, { messageId });
+  for (const messageId of ["fails", "works", "fails too"]) await registry.notify(patientAdded, patient, { messageId });
   for (const { service, attempts, subscription } of subscribers) {
-    const setAside = async (): Promise<number> =>
+    const deadLetters = async (): Promise<number> =>
       (await vhost.management.getMessages(vhost.name, `notify.patient.add.${service}.dead`)).length;
-    while ((await setAside()) < 2) await sleep(20, undefined, { signal });
+    while ((await deadLetters()) < 2) await sleep(20, undefined, { signal });
     await subscription.stop();
-    assert.deepEqual(attempts.toSorted(), ["fails 1", "fails 2", "fails, too 1", "fails, too 2", "works 1"]);
+    assert.deepEqual(attempts.toSorted(), ["fails 1", "fails 2", "fails too 1", "fails too 2", "works 1"]);
   }
 }
 
-/** Everything that `amqp-kit dead` does, to what both subscribers have set aside. */
-async function operate(stage: Stage): Promise<void> {
-  await notify(stage);
-  const env = { PATH: process.env["PATH"], AMQP_URL: stage.urlOf("operator") };
+/** Everything that `amqp-kit dead` does, with the dead letters of both subscribers. */
+async function operate(context: Context): Promise<void> {
+  await notify(context);
+  const env = { PATH: process.env["PATH"], AMQP_URL: context.urlOf("operator") };
   const dead = async (...args: string[]): Promise<string> => {
     const command = ["packages/amqp-kit/src/dead-letters/cli.ts", "dead", ...args];
     return (await execute(process.execPath, command, { cwd: root, env })).stdout;

@@ -1,4 +1,4 @@
-/** The whole system over TLS, with a broker that asks its clients for certificates. */
+/** The whole system over TLS, with a broker that requires client certificates. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import { expect } from "vitest";
 type Service = keyof typeof system;
 
 test(
-  "every service finds its certificates in the files that it is told, works, and says what is wrong with them",
+  "Every service connects with the certificates that its environment names, and its error says what is wrong with them",
   {
     timeout: 120_000,
   },
@@ -23,8 +23,8 @@ test(
       const { certificatePem, keyPem } = await authority.issue({ hostNames: [hostName] });
       return { ca, cert: certificatePem, key: keyPem, verifyPeer: true };
     };
-    const asking = (await privateBroker(broker, { tls })) ?? skip(needsPrivateBroker);
-    cleanup(asking);
+    const tlsBroker = (await privateBroker(broker, { tls })) ?? skip(needsPrivateBroker);
+    cleanup(tlsBroker);
 
     const folder = await mkdtemp(join(tmpdir(), "tls-"));
     cleanup(() => rm(folder, { recursive: true }));
@@ -40,7 +40,7 @@ test(
         AMQP_KEY_FILE: await file(`${service}.key`, client.keyPem),
       };
       const main = fileURLToPath(new URL(`../../../services/${service}/src/main.ts`, import.meta.url));
-      const common = { AMQP_URL: asking.tlsUrl, DATABASE_URL: database.url, PORT: "0" };
+      const common = { AMQP_URL: tlsBroker.tlsUrl, DATABASE_URL: database.url, PORT: "0" };
       return cleanup(await startProcess({ name: service, main, env: { ...common, ...files, ...env } }));
     };
 
@@ -71,7 +71,7 @@ test(
     await expect(start("score-display", wrong)).rejects.toThrow(
       /ended \(1\) before it was ready[^]*of no authority that is trusted here/,
     );
-    const plain = { AMQP_URL: asking.url };
+    const plain = { AMQP_URL: tlsBroker.url };
     await expect(start("score-display", plain)).rejects.toThrow(/begins with amqp:\/\/, which is not encrypted/);
   },
 );

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, utimesSync } from "node:fs";
+import { mkdtempSync, rmSync, utimesSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { system } from "@amqp-idioms/contracts";
@@ -10,7 +10,7 @@ import { describe, expect, onTestFinished } from "vitest";
 const root = join(import.meta.dirname, "../../..");
 const services = ["score-producer", "score-display", "add-patient-api", "patient-registry", "scheduling", "reporting"];
 
-/** As README says, with a free port and a data folder of its own. */
+/** Runs README's command with a free port and a data folder for this test. */
 async function run(service: string, script: "start" | "dev", url: string): Promise<ServiceProcess> {
   const folder = mkdtempSync(join(tmpdir(), "readme-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -22,7 +22,7 @@ async function run(service: string, script: "start" | "dev", url: string): Promi
     cwd: root,
     env,
     waitForReady: true,
-    // A new embedded database takes its time on a busy machine
+    // Creating an embedded database takes long on a busy machine
     readyTimeoutMs: 50_000,
   });
   onTestFinished(() => started.close());
@@ -33,27 +33,25 @@ function readyLines({ lines }: ServiceProcess): number {
   return lines.filter(({ json }) => json?.["msg"] === "ready").length;
 }
 
-describe("README's commands", () => {
-  test.for(services)("pnpm --filter ./services/%s start runs it alone", async (service, { vhost, cleanup }) => {
-    // A subscriber is ready when the notifier's exchange is there
-    cleanup(await connect(vhost.url, { system, service: "patient-registry" }));
-    const started = await run(service, "start", vhost.url);
-    expect((await fetch(`${started.url}/livez`)).status).toBe(200);
-    // pnpm passes the signal on, and then ends by it itself
-    await started.stop();
-    expect(started.lines.at(-1)?.json).toMatchObject({ msg: "stopped" });
-  });
+describe("README's command", () => {
+  test.for(services)(
+    "pnpm --filter ./services/%s start runs this service alone",
+    async (service, { vhost, cleanup }) => {
+      // A subscriber is ready when the notifier's exchange exists
+      cleanup(await connect(vhost.url, { system, service: "patient-registry" }));
+      const started = await run(service, "start", vhost.url);
+      expect((await fetch(`${started.url}/livez`)).status).toBe(200);
+      // pnpm forwards the signal, and then ends by it itself
+      await started.stop();
+      expect(started.lines.at(-1)?.json).toMatchObject({ msg: "stopped" });
+    },
+  );
 
-  test("dev runs a service again when a file changes", async ({ vhost }) => {
+  test("dev restarts a service when a file changes", async ({ vhost }) => {
     const started = await run("score-display", "dev", vhost.url);
     const now = new Date();
     utimesSync(join(root, "services/score-display/src/main.ts"), now, now);
     await expect.poll(() => readyLines(started)).toBe(2);
     await started.stop();
-  });
-
-  test("name the pnpm that the project is pinned to", () => {
-    const { packageManager } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-    expect(readFileSync(join(root, "README.md"), "utf8")).toContain(`npx -y ${packageManager} install`);
   });
 });

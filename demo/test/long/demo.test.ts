@@ -1,0 +1,191 @@
+import { globSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { chmod } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { patientAdded, system } from "@amqp-idioms/contracts";
+import { type ServiceProcess, startProcess } from "@amqp-idioms/local-servers";
+import { test } from "@amqp-idioms/local-servers/vitest";
+import { connect } from "amqp-kit";
+import { describe, expect, onTestFinished } from "vitest";
+
+const root = fileURLToPath(new URL("../../../", import.meta.url));
+const steps = [
+  "Broadcast: live scores",
+  "Request/response, and notify: a patient is added",
+  "Notify: scheduling is down for a while",
+  "Request/response: patient-registry is down for a while",
+  "All of them: the broker goes away under load",
+];
+
+/** A temporary folder for this demo only: everything that it starts has it in its environment. */
+async function privateTmp(): Promise<string> {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "demo-test-")));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  // The broker runs as another user
+  await chmod(folder, 0o755);
+  return folder;
+}
+
+/** Starts the demo as `npm run demo` does. */
+async function startDemo(
+  folder: string,
+  args: string[],
+  env: Record<string, string | undefined>,
+): Promise<ServiceProcess> {
+  const command = process.execPath;
+  const options = { args: ["scripts/run.mjs", "demo/src/main.ts", ...args], cwd: root, waitForReady: false };
+  return startProcess({ name: "demo", command, ...options, env: { TMPDIR: folder, ...env } });
+}
+
+/** The source of the demo's own broker: the same kind as the one of this test run. */
+function ownBroker({ source }: { source: string }): Record<string, string | undefined> {
+  return { RABBITMQ_FROM: source === "named" ? undefined : source };
+}
+
+interface Report {
+  ok: boolean;
+  steps: { sent: unknown[]; received: Record<string, unknown[]> }[];
+}
+
+function readReport(file: string): Report {
+  return JSON.parse(readFileSync(file, "utf8"));
+}
+
+function processesOf(folder: string): string[] {
+  return globSync("/proc/[0-9]*").filter((path) => {
+    try {
+      return readFileSync(`${path}/environ`, "utf8").includes(`TMPDIR=${folder}`);
+    } catch {
+      return false;
+    }
+  });
+}
+
+function outputOf(demo: ServiceProcess): string {
+  return demo.lines.map(({ text }) => text).join("\n");
+}
+
+describe("npm run demo", () => {
+  test(
+    "runs every step, writes the report, keeps running until Ctrl-C, then stops everything within 5 s and leaves nothing behind",
+    { timeout: 300_000 },
+    async ({ broker, cleanup }) => {
+      const folder = await privateTmp();
+      const file = join(folder, "report.json");
+      const demo = cleanup(await startDemo(folder, ["--report", file], ownBroker(broker)));
+      await expect
+        .poll(() => demo.isRunning && !outputOf(demo).includes("until Ctrl-C. Try:"), { timeout: 240_000 })
+        .toBe(false);
+      expect({ isRunning: demo.isRunning, output: outputOf(demo) }).toMatchObject({ isRunning: true });
+      expectFullReport(readReport(file));
+      expect(outputOf(demo)).not.toContain("\u001B");
+      expect(demo.lines[0]?.text).toMatch(/^Running the demo: /);
+
+      expect(processesOf(folder).length).toBeGreaterThan(5);
+      const exit = await demo.stop({ signal: "SIGINT" });
+      expect(exit.code).toBe(0);
+      expect(exit.ms).toBeLessThan(5_000);
+      await expect.poll(() => processesOf(folder)).toEqual([]);
+      expect(readdirSync(folder)).toEqual(["report.json"]);
+    },
+  );
+
+  test(
+    "stops everything within 5 s at Ctrl-C in the middle of a step",
+    { timeout: 180_000 },
+    async ({ vhost, database, cleanup }) => {
+      const folder = await privateTmp();
+      const demo = cleanup(await startDemo(folder, [], { AMQP_URL: vhost.url, DATABASE_URL: database.url }));
+      await expect.poll(() => outputOf(demo), { timeout: 120_000 }).toContain("display 1 shows");
+      const exit = await demo.stop({ signal: "SIGINT" });
+      expect(exit.code).toBe(0);
+      expect(exit.ms).toBeLessThan(5_000);
+      await expect.poll(() => processesOf(folder)).toEqual([]);
+      expect(readdirSync(folder)).toEqual([]);
+    },
+  );
+
+  test(
+    "stops immediately at a second Ctrl-C, and still leaves nothing behind",
+    { timeout: 180_000 },
+    async ({ broker, database, cleanup }) => {
+      const folder = await privateTmp();
+      const demo = cleanup(await startDemo(folder, [], { ...ownBroker(broker), DATABASE_URL: database.url }));
+      await expect.poll(() => outputOf(demo), { timeout: 120_000 }).toContain("patient-registry is ready");
+      // A frozen service cannot stop gracefully
+      const frozen = processesOf(folder).find((path) =>
+        readFileSync(`${path}/cmdline`, "utf8").includes("patient-registry"),
+      );
+      process.kill(Number(frozen?.replace("/proc/", "")), "SIGSTOP");
+      demo.signal("SIGINT");
+      await expect.poll(() => outputOf(demo)).toContain("Once more stops at once.");
+      // Within 200 ms, the second signal counts as npm's copy of the terminal's
+      await sleep(400);
+      const exit = await demo.stop({ signal: "SIGINT" });
+      // Without the second signal, the demo waits 3.5 s for the frozen service
+      expect(exit.ms).toBeLessThan(2_500);
+      await expect.poll(() => processesOf(folder)).toEqual([]);
+      await expect.poll(() => readdirSync(folder)).toEqual([]);
+    },
+  );
+
+  test(
+    "-- --once, with AMQP_URL, cuts the connections to that broker instead of restarting it, and exits with 0 after the last step",
+    { timeout: 300_000 },
+    async ({ vhost, database, cleanup }) => {
+      const folder = await privateTmp();
+      const demo = cleanup(await startDemo(folder, ["--once"], { AMQP_URL: vhost.url, DATABASE_URL: database.url }));
+      const { code } = await demo.exited;
+      expect({ code, output: outputOf(demo) }).toMatchObject({ code: 0 });
+      expect(outputOf(demo)).toContain("this broker is yours and stays as it is (AMQP_URL)");
+      expect(outputOf(demo)).toContain("Every step held.");
+    },
+  );
+
+  test(
+    "stops with the reason and exit code 1 when a step fails",
+    { timeout: 180_000 },
+    async ({ vhost, database, cleanup }) => {
+      const folder = await privateTmp();
+      const file = join(folder, "report.json");
+      // Another consumer takes messages out of reporting's queue
+      const thief = cleanup(await connect(vhost.url, { system, service: "reporting" }));
+      await thief.subscribe(patientAdded, () => undefined);
+      const env = { AMQP_URL: vhost.url, DATABASE_URL: database.url };
+      const demo = cleanup(await startDemo(folder, ["--once", "--report", file], env));
+      const { code } = await demo.exited;
+      expect({ code, output: outputOf(demo) }).toMatchObject({ code: 1 });
+      const report = readReport(file);
+      expect(report.ok).toBe(false);
+      expect(report.steps.at(-1)).toMatchObject({ ok: false, reason: expect.stringContaining("reporting counts") });
+      expect(outputOf(demo)).toContain("This did not hold: reporting counts");
+    },
+  );
+});
+
+function expectFullReport(report: Report): void {
+  expect(report).toMatchObject({
+    ok: true,
+    steps: steps.map((name) => ({ name, ok: true, ms: expect.any(Number) })),
+  });
+  const [scores, added, down, repeated] = report.steps;
+  const sent = scores?.sent ?? [];
+  const [all, beginning, end] = [1, 2, 3].map((display) => scores?.received[`score-display ${display}`] ?? []);
+  expect(sent.length).toBeGreaterThan(4);
+  expect(all).toEqual(sent);
+  expect(beginning).toEqual(sent.slice(0, beginning?.length));
+  expect(beginning?.length).toBeLessThan(sent.length);
+  expect(end).toEqual(sent.slice(-(end?.length ?? 0)));
+  expect(end?.length).toBeLessThan(sent.length);
+  expect(added?.received["add-patient-api"]).toEqual([
+    { patientId: expect.any(String), replyQueue: expect.stringMatching(/^amq\.gen-/) },
+  ]);
+  expect(down?.received["scheduling"]).toHaveLength(3);
+  expect(repeated?.received["add-patient-api"]).toMatchObject([
+    { status: 503, code: "no_responder" },
+    { status: 201 },
+    { status: 201 },
+  ]);
+}
