@@ -1,38 +1,33 @@
-/** Chance that can be repeated: the same seed gives the same numbers (mulberry32). */
+import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
+import { uniformInt } from "pure-rand/distribution/uniformInt";
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+
+/** Random choices that the same seed repeats. */
 export class Random {
-  #state: number;
+  readonly #generator: ReturnType<typeof xoroshiro128plus>;
 
   constructor(seed: number) {
-    this.#state = seed >>> 0;
+    this.#generator = xoroshiro128plus(seed);
   }
 
-  /** From 0 up to, not including, 1 */
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let bits = this.#state;
-    bits = Math.imul(bits ^ (bits >>> 15), bits | 1);
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
-    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
+  /** An integer from `least` to `most`, both included. */
+  integer(least: number, most: number): number {
+    return uniformInt(this.#generator, least, most);
   }
 
   chance(probability: number): boolean {
-    return this.next() < probability;
-  }
-
-  between(least: number, most: number): number {
-    return least + this.next() * (most - least);
+    return uniformFloat64(this.#generator) < probability;
   }
 
   pick<T>(list: readonly T[]): T {
-    const picked = list[Math.floor(this.next() * list.length)];
-    if (picked === undefined) throw new RangeError("There is nothing to pick from.");
-    return picked;
+    if (list.length === 0) throw new RangeError("Cannot pick from an empty list.");
+    return list[this.integer(0, list.length - 1)] as T;
   }
 
   shuffled<T>(list: readonly T[]): T[] {
     return list
-      .map((item) => ({ item, place: this.next() }))
-      .toSorted((one, other) => one.place - other.place)
+      .map((item) => ({ item, position: uniformFloat64(this.#generator) }))
+      .toSorted((one, other) => one.position - other.position)
       .map(({ item }) => item);
   }
 }

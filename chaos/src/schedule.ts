@@ -26,5 +26,5 @@ export function* inOrder(faults: readonly Fault[], random: Random): Generator<Pl
 }
 
 function planned(fault: Fault, random: Random): Planned {
-  return { fault, afterMs: random.between(leastPeaceMs, mostPeaceMs), seed: Math.floor(random.next() * 2 ** 32) };
+  return { fault, afterMs: random.integer(leastPeaceMs, mostPeaceMs), seed: random.integer(0, 2 ** 32 - 1) };
 }

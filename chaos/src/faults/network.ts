@@ -92,7 +92,7 @@ export const networkFaults: readonly Fault[] = [
       const replica = victim(stage);
       const direction = stage.random.pick(directions);
       // No frame begins with this type, and none ends where this says
-      const garbage = Buffer.from(Array.from({ length: 64 }, () => 0x80 + Math.floor(stage.random.next() * 0x80)));
+      const garbage = Buffer.from(Array.from({ length: 64 }, () => stage.random.integer(0x80, 0xff)));
       replica.links.forEach((link) => link.inject(garbage, direction));
       await untilGone(replica, stage);
     },

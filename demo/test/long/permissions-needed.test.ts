@@ -12,6 +12,15 @@ import { createUser, permissions, users } from "../users.ts";
 
 const rights = ["configure", "write", "read"] as const;
 
+test("amqp-kit dead works under a user that has only the permissions derived from the system", async ({
+  vhost,
+  cleanup,
+}) => {
+  const operator = await createUser(vhost, cleanup, "operator");
+  const urlOf = (user: User): string => (user === "operator" ? operator : vhost.url);
+  await expect(runExchanges(["operate"], { vhost, cleanup, urlOf })).resolves.toBeUndefined();
+});
+
 /** Each alternative of a pattern, with the pattern that remains without it. */
 function withoutOne(pattern: string): { alternative: string; rest: string }[] {
   const alternatives = pattern.replace(/^\^\(?|\)?\$$/g, "").split("|");
