@@ -1,7 +1,7 @@
 import type { MutantDeclaration } from "../src/mutant.ts";
 
 /**
- * Inbox and natural key: the tables' own keys would save the day otherwise, and hide whether the ledger can see a second effect.
+ * Removes the inbox and the table's own key, which would otherwise prevent the second effect that the ledger must see.
  */
 export const mutant: MutantDeclaration = {
   what: "reporting counts a message again when it comes again",

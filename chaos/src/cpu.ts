@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { monotonicMs } from "./clock.ts";
 
-/** When there is too little of the machine for broker and services: what is late then says nothing of them. */
+/** Records when broker and services had to wait for a CPU: a delay at such a moment says nothing about them. */
 
 const file = "/proc/pressure/cpu";
-const everyMs = 200;
-const scarce = 0.8;
+const pollIntervalMs = 200;
+const shortageShare = 0.8;
 
 export interface Span {
   readonly from: number;
@@ -13,17 +13,17 @@ export interface Span {
 }
 
 /**
- * Notes when some process waited for a CPU most of the time (docs.kernel.org/accounting/psi.html). A kernel that does not tell notes nothing.
- * @returns what ends it
+ * Records the times in which some process waited for a CPU most of the time (docs.kernel.org/accounting/psi.html). Records nothing on a kernel without that file.
+ * @returns a function that stops the recording
  */
-export function watchCpu(spans: Span[]): () => void {
+export function recordCpuShortages(spans: Span[]): () => void {
   if (waitedMs() === undefined) return () => undefined;
   let last = { at: monotonicMs(), waited: waitedMs() ?? 0 };
   const timer = setInterval(() => {
     const now = { at: monotonicMs(), waited: waitedMs() ?? 0 };
-    if (now.waited - last.waited > scarce * (now.at - last.at)) extend(spans, last.at, now.at);
+    if (now.waited - last.waited > shortageShare * (now.at - last.at)) extend(spans, last.at, now.at);
     last = now;
-  }, everyMs);
+  }, pollIntervalMs);
   return () => clearInterval(timer);
 }
 

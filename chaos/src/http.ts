@@ -6,7 +6,7 @@ export interface HttpAnswer {
   body: string;
 }
 
-/** A connection for each request: none is left open that would count as a leak of the service. */
+/** Opens a connection for each request, because one that stays open would count as a leak of the service. */
 export async function send(
   url: string,
   options: { method: string; headers?: Record<string, string>; body?: string; timeoutMs: number },

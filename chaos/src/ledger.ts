@@ -1,33 +1,33 @@
-import type { Fate } from "./bare.ts";
+import type { Fate } from "./bare-client.ts";
 import type { Span } from "./cpu.ts";
 
-/** What was said to the system and what it was seen to do, written down outside of it. All moments are of the machine's one monotonic clock. */
+/** What was sent to the system and what it was seen to do, recorded outside of it. All times are of the machine's monotonic clock. */
 
-/** What was asked over HTTP, and what came of it. `status` 0: no answer. */
-export interface Asked {
+/** An HTTP request and its result. `status` 0 means no response. */
+export interface HttpRequest {
   readonly at: number;
   readonly endedAt: number;
   readonly status: number;
-  /** Of a problem, or of the connection's error */
+  /** The code of the problem, or of the connection error */
   readonly code: string;
 }
 
 /** One POST. */
-export interface Attempt extends Asked {
+export interface Attempt extends HttpRequest {
   readonly patientId: string | undefined;
 }
 
-/** One GET of a patient that was accepted. */
-export interface Lookup extends Asked {
+/** One GET of an accepted patient. */
+export interface Lookup extends HttpRequest {
   readonly surname: string;
 }
 
-/** A person that a client wants registered, by however many attempts. */
+/** A person that a client registers, with all its attempts. */
 export interface Registration {
   readonly surname: string;
   readonly key: string;
   readonly attempts: Attempt[];
-  /** The client did not repeat it after a failure */
+  /** The client stopped after a failure */
   isGivenUp: boolean;
 }
 
@@ -36,7 +36,7 @@ export interface Update {
   readonly at: number;
 }
 
-/** A display printed an update. */
+/** An update that a display printed. */
 export interface Shown extends Update {
   readonly display: string;
   readonly life: number;
@@ -49,12 +49,12 @@ export interface Malformed {
   readonly target: Target;
   readonly kind: string;
   readonly at: number;
-  /** When the broker said what became of it */
+  /** When the broker confirmed or returned it */
   settledAt: number;
   fate: Fate;
-  /** Of a request that names our reply queue; undefined when it names none that is usable */
+  /** Undefined if the request names no usable reply queue */
   readonly correlationId: string | undefined;
-  /** What its receiver is to count it as */
+  /** The reason under which the receiver must count it */
   readonly reason: "invalid-message" | "message-too-large";
 }
 
@@ -62,16 +62,16 @@ export interface FaultRecord {
   readonly name: string;
   detail: string;
   readonly from: number;
-  /** Healed */
+  /** When its cause was removed */
   to: number;
-  /** From healed to: every replica ready, a patient accepted, an update shown by every display. Undefined: not in time */
+  /** From the end of the fault until every replica was ready, a patient was accepted and every display had shown an update. Undefined: not in time */
   recoveredMs: number | undefined;
-  /** The same from when a node of several went, while it was away. Undefined: no such fault, or not in time */
-  withoutMs?: number | undefined;
-  /** It found nothing to strike */
-  isMissed?: boolean;
-  /** What the fault itself saw that must not be */
-  readonly complaints: string[];
+  /** The same from the loss of a cluster's node, while it was missing. Undefined: no such fault, or not in time */
+  withoutNodeMs?: number | undefined;
+  /** It found no target */
+  isSkipped?: boolean;
+  /** Violations that the fault itself reported */
+  readonly problems: string[];
 }
 
 /** A replica's readiness changed. */
@@ -83,7 +83,7 @@ export interface Readiness {
 
 export const person = { given: "Zephyrine", birthDate: "1970-01-31" };
 
-/** What tells of a patient: nobody may print it. */
+/** Matches personal data, which no service may print. */
 export const personalData = new RegExp(`${person.given}|Patient-\\d|${person.birthDate}`);
 
 export class Ledger {
@@ -94,17 +94,17 @@ export class Ledger {
   readonly malformed: Malformed[] = [];
   readonly faults: FaultRecord[] = [];
   readonly readiness: Readiness[] = [];
-  /** While too little was left of the machine */
-  readonly starved: Span[] = [];
-  /** Who printed something of a patient */
+  /** When processes had to wait for a CPU */
+  readonly cpuShortages: Span[] = [];
+  /** Replicas that printed personal data */
   readonly personalDataPrinted: string[] = [];
-  /** Faults that were asked for by name and cannot be injected here, with the reason */
+  /** Faults that were named and could not be injected, with the reason */
   readonly notInjected: string[] = [];
-  /** GETs of accepted patients that found another one, or none */
+  /** GETs of accepted patients that returned another patient, or none */
   readonly wrongPatients: string[] = [];
 }
 
-/** What it ended in. */
-export function acceptedAs({ attempts }: Registration): string | undefined {
+/** The id under which the patient was accepted, if it was. */
+export function acceptedPatientId({ attempts }: Registration): string | undefined {
   return attempts.find(({ status }) => status === 201)?.patientId;
 }

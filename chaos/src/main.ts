@@ -1,6 +1,6 @@
 /**
- * `npm run chaos`: the whole system under steady load while faults are injected, and a ledger outside of it of what was accepted and what
- * had an effect. Exit code 0 if every promise held.
+ * `npm run chaos`: runs the whole system under load, injects faults, and compares a ledger kept outside of the system with what the system
+ * did. Exits with 0 if no promise was violated.
  */
 import { randomInt } from "node:crypto";
 import { writeFile } from "node:fs/promises";
@@ -12,15 +12,15 @@ import { reportOf, textOf } from "./report.ts";
 import { run } from "./run.ts";
 
 const usage = `Usage: npm run chaos -- [--minutes N] [--seed S] [--faults LIST] [--nodes 3] [--embedded] [--mutant NAME] [--report FILE]
-  --minutes N     of load; default 2, and with --once as many as it takes
-  --seed S        repeats a run's schedule; default a random one, which is printed
-  --faults LIST   only these, comma-separated, each as often as there is time; "none" injects nothing. There are:
+  --minutes N     how long the load runs; default 2; ignored with --once
+  --seed S        repeats the schedule of an earlier run; default: a random seed, which is printed
+  --faults LIST   injects only these, comma-separated, as often as time allows; "none" injects no fault. All faults:
                   ${faults.map(({ name }) => name).join(", ")}
-  --nodes 3       on a cluster of three RabbitMQ nodes, in containers; default 1
-  --embedded      one replica each, on embedded databases
-  --mutant NAME   with a measure taken out (chaos/mutants), and just the faults that bring it to light: must fail
-  --once          each of the faults once, in the order given, and then the end
-  --report FILE   writes all that was found as JSON`;
+  --nodes 3       runs on a cluster of three RabbitMQ nodes in containers; default 1
+  --embedded      runs one replica of each service, on embedded databases
+  --mutant NAME   removes one safety measure (chaos/mutants) and injects the faults that reveal it: the run must fail
+  --once          injects each fault once, in the given order, then stops
+  --report FILE   writes everything that was found as JSON`;
 
 process.on("SIGINT", () => process.exit(130)).on("SIGTERM", () => process.exit(143));
 await main();
@@ -31,23 +31,23 @@ function log(line: string): void {
 }
 
 async function main(): Promise<void> {
-  const options = read();
+  const options = readArguments();
   if (options === undefined) return;
   const { seed, minutes, names, nodes, isEmbedded, mutantName, isOnce, reportFile } = options;
   const mutant = mutantName === undefined ? undefined : await mutantNamed(mutantName);
   const chosen = faultsNamed(names ?? mutant?.faults.join(","));
   const loadMs = minutes * 60_000;
-  console.log(`Seed ${seed}: --seed ${seed} repeats this run's schedule of faults.`);
+  console.log(`Seed ${seed}: --seed ${seed} repeats this schedule of faults.`);
   const areNamed = names !== undefined || mutant !== undefined;
-  const how = { faults: chosen, areNamed, isOnce: isOnce || mutant !== undefined };
-  const evidence = await run({ loadMs, seed, nodes, isEmbedded, mutant, ...how, log });
+  const selection = { faults: chosen, areNamed, isOnce: isOnce || mutant !== undefined };
+  const evidence = await run({ loadMs, seed, nodes, isEmbedded, mutant, ...selection, log });
   const report = reportOf(evidence, judge(evidence), { seed, loadMs, mutant: mutantName });
   if (reportFile !== undefined) await writeFile(reportFile, `${JSON.stringify(report, undefined, 2)}\n`);
   console.log(textOf(report));
   process.exitCode = report.ok ? 0 : 1;
 }
 
-function read() {
+function readArguments() {
   try {
     const { values } = parseArgs({
       options: {
@@ -63,8 +63,9 @@ function read() {
     });
     const minutes = Number(values.minutes);
     const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
-    if (!(minutes > 0) || !Number.isSafeInteger(seed)) throw new Error("--minutes and --seed are numbers.");
-    if (values.nodes !== "1" && values.nodes !== "3") throw new Error("--nodes is 1 or 3.");
+    if (!(minutes > 0) || !Number.isSafeInteger(seed))
+      throw new Error("--minutes must be a number above 0 and --seed an integer.");
+    if (values.nodes !== "1" && values.nodes !== "3") throw new Error("--nodes must be 1 or 3.");
     const nodes: 1 | 3 = values.nodes === "3" ? 3 : 1;
     const names = values.faults === "none" ? "" : values.faults;
     faultsNamed(names);

@@ -1,19 +1,19 @@
-/** A mutant is the product with a measure taken out. As data, in `chaos/mutants`: what is to be replaced by what, in which file. */
+/** A mutant is the product without one of its safety measures. `chaos/mutants` declares each as data: which text of which file is replaced. */
 
 export interface MutantDeclaration {
-  /** What it does wrong, as a sentence */
+  /** What the mutant does wrong, as a sentence */
   what: string;
   patches: readonly PatchDeclaration[];
-  /** Statements on the services' database, once their tables are there */
+  /** Statements that run on the services' database after the tables have been created */
   sql?: readonly string[];
-  /** Faults that bring it to light, in this order */
+  /** Faults that reveal it, in this order */
   faults: readonly string[];
 }
 
 interface PatchDeclaration {
-  /** From the root of the repository */
+  /** Path from the root of the repository */
   file: string;
-  /** Stands in the file exactly once */
+  /** Must occur in the file exactly once */
   find: string;
   replace: string;
 }
@@ -28,7 +28,7 @@ export interface Mutant extends Omit<MutantDeclaration, "patches"> {
   readonly patches: readonly Patch[];
 }
 
-/** @throws Error when there is none of that name */
+/** @throws Error if no mutant has that name */
 export async function mutantNamed(name: string): Promise<Mutant> {
   if (!/^[a-z-]+$/.test(name)) throw new Error(`"${name}" is not the name of a mutant.`);
   const { mutant }: { mutant: MutantDeclaration } = await import(`../mutants/${name}.ts`);
@@ -40,7 +40,9 @@ export async function mutantNamed(name: string): Promise<Mutant> {
     applyTo(source: string): string {
       const found = source.split(find).length - 1;
       if (found === 1) return source.replace(find, () => replace);
-      throw new Error(`The mutant "${name}" looks for a text in ${file} that stands there ${found} times, not once.`);
+      throw new Error(
+        `The mutant "${name}" replaces a text of ${file} that occurs there ${found} times, not once: ${find}`,
+      );
     },
   }));
   return { ...mutant, name, patches };

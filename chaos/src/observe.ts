@@ -1,27 +1,27 @@
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-/** What the probe in each service writes down and obeys (src/preload/probe.ts). */
+/** What the probe in each service (src/preload/probe.ts) records, and the orders that it follows. */
 
 export interface Orders {
-  /** A named point of a transaction: the process kills itself there */
+  /** A named point of a transaction, at which the process kills itself */
   killAt?: string;
   clockShiftMs?: number;
-  /** A number larger than the last: it weighs itself */
+  /** A number larger than the last one makes the process record its memory and handles */
   sample?: number;
 }
 
-/** One diagnostics message. Facts are ids, names and numbers. */
+/** One diagnostics message. Its facts are ids, names and numbers. */
 export interface Observation {
   readonly replica: string;
   readonly service: string;
-  /** By the machine's one monotonic clock */
+  /** Milliseconds of the machine's monotonic clock */
   readonly at: number;
   readonly event: string;
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
-/** The files between the run and one replica's probe; they outlive the replica's processes. */
+/** The files through which the run and one replica's probe communicate. They outlive the replica's processes. */
 export class Probe {
   readonly recordsFile: string;
   readonly ordersFile: string;
@@ -35,9 +35,9 @@ export class Probe {
     this.#service = service;
   }
 
-  /** Replaces the orders before. */
+  /** Replaces the previous orders. */
   async order(orders: Orders): Promise<void> {
-    // Written beside it first: the probe must not read half of it
+    // A rename is atomic, so the probe never reads half a file
     await writeFile(`${this.ordersFile}.new`, JSON.stringify(orders));
     await rename(`${this.ordersFile}.new`, this.ordersFile);
   }

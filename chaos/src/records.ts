@@ -8,25 +8,25 @@ import type { Observation } from "./observe.ts";
 import type { ServiceName } from "./replica.ts";
 import type { System } from "./system.ts";
 
-/** The outside records that the ledger is compared with: the databases' tables, the broker's queues, what the probes saw. */
+/** The outside records that the ledger is compared with: the tables, the broker's queues and the probes' records. */
 
 export interface Records {
   readonly patients: readonly { patientId: string; surname: string }[];
   readonly outbox: readonly { key: string }[];
   readonly appointments: readonly { patientId: string; startsAt: number; endsAt: number }[];
   readonly registrations: readonly { patientId: string }[];
-  /** Message ids that each subscriber has noted */
+  /** Message ids in each subscriber's inbox */
   readonly inboxes: Readonly<Record<string, readonly string[]>>;
 }
 
-export interface DeadMessage {
+export interface DeadLetter {
   readonly queue: string;
   readonly messageId: string;
   readonly body: string;
   readonly headers: Readonly<Record<string, unknown>>;
 }
 
-/** One replica's weight, after its garbage was collected, and what it holds on the broker. */
+/** What one replica uses after garbage collection. */
 interface Sample {
   readonly replica: string;
   readonly service: ServiceName;
@@ -35,15 +35,15 @@ interface Sample {
   readonly connections: number;
 }
 
-export interface Weighed {
+export interface ResourceUse {
   readonly replicas: readonly Sample[];
-  /** By service, all its replicas together */
+  /** By service, the sum over its replicas */
   readonly channels: Readonly<Record<string, number>>;
 }
 
 export type Query = (service: ServiceName, statement: string) => Promise<Record<string, unknown>[]>;
 
-/** Of embedded databases: only while their services are stopped. */
+/** Reads the tables. Embedded databases can be read only while their services are stopped. */
 export async function readRecords(system: System): Promise<Records> {
   const { database } = system;
   if (database !== undefined) return inPostgres(database.url, readTables);
@@ -94,7 +94,7 @@ async function inFolder(folder: string, schema: string, statement: string): Prom
   }
 }
 
-/** Statements of a mutant, on the services' one database. */
+/** Executes a mutant's statements on the services' database. */
 export async function execute(system: System, statements: readonly string[]): Promise<void> {
   if (statements.length === 0) return;
   const client = new Client({ connectionString: system.database?.url });
@@ -103,12 +103,12 @@ export async function execute(system: System, statements: readonly string[]): Pr
   await client.end();
 }
 
-/** Takes what was set aside out of its queues. */
-export async function takeDead({ vhost }: System): Promise<DeadMessage[]> {
+/** Removes the dead letters from their queues and returns them. */
+export async function takeDeadLetters({ vhost }: System): Promise<DeadLetter[]> {
   const { management, name } = vhost;
-  const dead: DeadMessage[] = [];
+  const dead: DeadLetter[] = [];
   for (const { name: queue } of (await management.queues(name)).filter((queue) => queue.name.endsWith(".dead"))) {
-    // A hundred at a time: some are a megabyte long
+    // A hundred at a time, because some are a megabyte long
     for (let last = 1; last > 0;) {
       const messages = await management.getMessages(name, queue, { count: 100, take: true });
       last = messages.length;
@@ -121,8 +121,8 @@ export async function takeDead({ vhost }: System): Promise<DeadMessage[]> {
   return dead;
 }
 
-/** What waits in which queue of the services, apart from what was set aside; undefined while the broker does not know. */
-async function waiting(system: System): Promise<string[] | undefined> {
+/** Lists the messages in the services' queues and the outbox, without dead letters. Undefined while the broker has no counts. */
+async function waitingMessages(system: System): Promise<string[] | undefined> {
   const { management, name } = system.vhost;
   const queues = (await management.queues(name)).filter((queue) => !queue.exclusive && !queue.name.endsWith(".dead"));
   if (queues.some(({ messages }) => messages === undefined)) return undefined;
@@ -137,21 +137,21 @@ async function waiting(system: System): Promise<string[] | undefined> {
   return outbox.length === 0 ? held : [...held, `${outbox.length} in the outbox of patient-registry`];
 }
 
-/** Resolves when nothing waits anywhere, several times in a row. @returns what still waits when the time is up */
-export async function untilQuiet(system: System, timeoutMs: number): Promise<string[]> {
-  let quiet = 0;
-  // Quorum queues tell their counts only every 5 s
-  const looks = system.broker.cluster === undefined ? 2 : 7;
+/** Waits until several checks in a row have found no message. @returns the messages that are left after the timeout */
+export async function waitUntilIdle(system: System, timeoutMs: number): Promise<string[]> {
+  let emptyChecks = 0;
+  // Quorum queues update their counts every 5 s
+  const checks = system.broker.cluster === undefined ? 2 : 7;
   let last: string[] | undefined;
   await within(timeoutMs, async () => {
-    last = await waiting(system).catch(() => undefined);
-    quiet = last?.length === 0 ? quiet + 1 : 0;
-    // The broker's own counts are up to a second old
-    if (quiet < looks) await sleep(1_100);
-    return quiet >= looks;
+    last = await waitingMessages(system).catch(() => undefined);
+    emptyChecks = last?.length === 0 ? emptyChecks + 1 : 0;
+    // The broker's counts are up to a second old
+    if (emptyChecks < checks) await sleep(1_100);
+    return emptyChecks >= checks;
   });
-  if (quiet >= looks) return [];
-  return last === undefined || last.length === 0 ? ["the broker does not say"] : last;
+  if (emptyChecks >= checks) return [];
+  return last === undefined || last.length === 0 ? ["the broker has no counts"] : last;
 }
 
 export async function observations(system: System): Promise<Observation[]> {
@@ -161,8 +161,8 @@ export async function observations(system: System): Promise<Observation[]> {
 
 let lastSample = 0;
 
-/** Has every replica weigh itself, and counts what it holds. */
-export async function weigh(system: System): Promise<Weighed> {
+/** Makes every replica record its memory and handles, and counts its connections and channels. */
+export async function measureResources(system: System): Promise<ResourceUse> {
   lastSample += 1;
   const sample = lastSample;
   await Promise.all(system.replicas.map(({ probe }) => probe.order({ sample })));
@@ -186,17 +186,17 @@ export async function weigh(system: System): Promise<Weighed> {
   return { replicas, channels };
 }
 
-/** The management API may learn of a channel seconds later, on a busy machine */
+/** On a busy machine the management API lists a channel seconds after it was opened */
 const statisticsMs = 4_000;
-const channelLooks = 6;
-const channelLookMs = 400;
+const channelCounts = 6;
+const channelCountIntervalMs = 400;
 
-/** Those that stand: the fewest of several looks, since what looks after queues and exchanges opens one for a moment. */
+/** Counts the lasting channels: the minimum of several counts, since checks of queues and exchanges open a channel for a moment. */
 async function countChannels({ vhost }: System): Promise<Record<string, number>> {
   const { management, name } = vhost;
   const fewest: Record<string, number> = {};
   await sleep(statisticsMs);
-  for (let look = 0; look < channelLooks; look += 1) {
+  for (let count = 0; count < channelCounts; count += 1) {
     const connections = await management.connections(name);
     const serviceOf = new Map(connections.map((connection) => [connection.name, serviceNamed(connection)]));
     const channels = Map.groupBy(await management.channels(name), ({ connection_details }) =>
@@ -205,12 +205,12 @@ async function countChannels({ vhost }: System): Promise<Record<string, number>>
     for (const [service, { length }] of channels) {
       if (service !== undefined) fewest[service] = Math.min(fewest[service] ?? Infinity, length);
     }
-    await sleep(channelLookMs);
+    await sleep(channelCountIntervalMs);
   }
   return fewest;
 }
 
-/** The kit names its connections `service (purpose)`; the bare client's has no name. */
+/** The kit names its connections `service (purpose)`. The plain amqplib client's connection has no name. */
 function serviceNamed({ client_properties }: ConnectionInfo): string | undefined {
   const name = client_properties?.["connection_name"];
   return typeof name === "string" ? name.split(" ")[0] : undefined;

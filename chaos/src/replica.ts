@@ -26,41 +26,41 @@ export interface ReplicaOptions {
   name: string;
   service: ServiceName;
   args: readonly string[];
-  /** Each gets a proxy of its own */
+  /** Each URL gets its own proxy */
   amqpUrls: readonly string[];
-  /** A URL gets a proxy of its own, a folder is handed on */
+  /** A URL gets its own proxy; a folder is passed to the service */
   database: { url: string } | { dataDir: string } | undefined;
   probe: Probe;
   mutant: string | undefined;
 }
 
-/** One life of a replica's process. */
+/** One process of a replica, from start to exit. */
 interface Life {
   readonly process: ServiceProcess;
-  /** We ended it: it need not exit well, and is not started again by itself */
+  /** The run ends this process: any exit code is accepted, and the replica does not restart it */
   isEnding: boolean;
 }
 
 const stopTimeoutMs = 8_000;
 const restartPauseMs = 200;
-/** Two missed ones end a connection: 10 s */
+/** Two missed heartbeats, 10 s, end a connection */
 const heartbeatSeconds = 5;
 
 function preload(file: string): string[] {
   return ["--import", fileURLToPath(new URL(`./preload/${file}`, import.meta.url))];
 }
 
-/** A service's process as an orchestrator keeps it: on one port, started again when it ends, and with each link through a proxy. */
+/** A service as an orchestrator runs it: on a fixed port and restarted when it exits. Each of its connections goes through a proxy. */
 export class Replica {
   readonly name: string;
   readonly service: ServiceName;
   readonly url: string;
-  /** One in front of each node of the broker */
+  /** One proxy in front of each node of the broker */
   readonly amqp: readonly Proxy[];
-  /** None with an embedded database, or without any */
+  /** Undefined with an embedded database, or without a database */
   readonly database: Proxy | undefined;
   readonly probe: Probe;
-  /** Lives that ended by themselves, not by a fault: how */
+  /** Exits that no fault caused */
   readonly unexpectedExits: { at: number; exit: Exit; lastLines: string[] }[] = [];
   readonly #options: ReplicaOptions;
   readonly #port: number;
@@ -68,7 +68,7 @@ export class Replica {
   #life: Life | undefined;
   #lives = 0;
   #isWanted = false;
-  /** The next end is ordered by a fault that the process carries out itself */
+  /** The next SIGKILL is the one that a fault ordered */
   #mayDie = false;
 
   static async create(options: ReplicaOptions): Promise<Replica> {
@@ -90,12 +90,12 @@ export class Replica {
     this.#port = port;
   }
 
-  /** How often it has been started */
+  /** How often the replica has been started */
   get lives(): number {
     return this.#lives;
   }
 
-  /** Those to the broker that stand now */
+  /** The open connections to the broker */
   get links(): readonly Link[] {
     return this.amqp.flatMap(({ links }) => links);
   }
@@ -104,7 +104,7 @@ export class Replica {
     return this.#life?.process;
   }
 
-  /** Calls back for each line that any of its lives prints. */
+  /** Calls back for each line that any of its processes prints. */
   onLine(listener: (line: OutputLine, life: number) => void): void {
     this.#listeners.push(listener);
   }
@@ -148,7 +148,7 @@ export class Replica {
     if (this.#isWanted) await this.start();
   }
 
-  /** The order to die at a named point, carried out by the probe; resolves when it has died and been started again, or after `timeoutMs`. */
+  /** Orders the probe to kill the process at a named point. Resolves when the process has been killed and restarted (true), or after `timeoutMs` (false). */
   async killAt(point: string, timeoutMs: number): Promise<boolean> {
     const { lives } = this;
     this.#mayDie = true;
@@ -161,14 +161,14 @@ export class Replica {
     return this.#lives > lives;
   }
 
-  /** SIGTERM and a new start. @returns how it ended */
+  /** Sends SIGTERM and starts the replica again. @returns how the process exited */
   async restart(): Promise<Exit> {
     const exit = await this.#end((process) => process.stop({ timeoutMs: stopTimeoutMs + 4_000 }));
     await this.start();
     return exit;
   }
 
-  /** `kill -9` and a new start. */
+  /** Sends SIGKILL and starts the replica again. */
   async killAndStart(): Promise<void> {
     await this.#end((process) => process.kill());
     await this.start();
@@ -193,7 +193,7 @@ export class Replica {
     return how(life.process);
   }
 
-  /** Whether `/readyz` says so, within a second. */
+  /** Whether `/readyz` answers 200 within a second. */
   async isReady(): Promise<boolean> {
     return get(`${this.url}/readyz`, 1_000).then(
       ({ status }) => status === 200,

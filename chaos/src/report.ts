@@ -1,7 +1,7 @@
 import type { Evidence, Violation } from "./judge/evidence.ts";
-import { acceptedAs } from "./ledger.ts";
+import { acceptedPatientId } from "./ledger.ts";
 
-/** What a run found: `--report FILE` writes it as JSON, and it is printed in about twenty lines. */
+/** The result of a run. `--report FILE` writes it as JSON; `textOf` prints a summary. */
 export interface Report {
   ok: boolean;
   seed: number;
@@ -13,18 +13,18 @@ export interface Report {
     count: number;
     medianRecoveryMs: number | undefined;
     worstRecoveryMs: number | undefined;
-    /** Of those in which a node was away: until all went on without it */
+    /** The longest time until the cluster worked without the lost node */
     worstWithoutMs: number | undefined;
   }[];
   counts: Record<string, number>;
   violations: readonly Violation[];
-  /** In the order in which they struck */
+  /** In the order of injection */
   schedule: {
     name: string;
     detail: string;
     ms: number;
     recoveredMs: number | undefined;
-    withoutMs: number | undefined;
+    withoutNodeMs: number | undefined;
   }[];
 }
 
@@ -38,10 +38,12 @@ export function reportOf(
     const times = all.flatMap(({ recoveredMs }) => recoveredMs ?? []).toSorted((one, other) => one - other);
     return {
       kind,
-      count: all.filter(({ isMissed }) => isMissed !== true).length,
+      count: all.filter(({ isSkipped }) => isSkipped !== true).length,
       medianRecoveryMs: rounded(times[Math.floor((times.length - 1) / 2)]),
       worstRecoveryMs: rounded(times.at(-1)),
-      worstWithoutMs: rounded(all.flatMap(({ withoutMs }) => withoutMs ?? []).toSorted((one, other) => other - one)[0]),
+      worstWithoutMs: rounded(
+        all.flatMap(({ withoutNodeMs }) => withoutNodeMs ?? []).toSorted((one, other) => other - one)[0],
+      ),
     };
   });
   return {
@@ -53,9 +55,9 @@ export function reportOf(
     faults,
     counts: countsOf(evidence),
     violations,
-    schedule: ledger.faults.map(({ name, detail, from, to, recoveredMs, withoutMs }) => {
+    schedule: ledger.faults.map(({ name, detail, from, to, recoveredMs, withoutNodeMs }) => {
       const ms = Math.round(to - from);
-      return { name, detail, ms, recoveredMs: rounded(recoveredMs), withoutMs: rounded(withoutMs) };
+      return { name, detail, ms, recoveredMs: rounded(recoveredMs), withoutNodeMs: rounded(withoutNodeMs) };
     }),
   };
 }
@@ -68,18 +70,19 @@ function countsOf({ ledger, records, dead, replies, observations, displays }: Ev
   const attempts = ledger.registrations.flatMap((registration) => registration.attempts);
   const seen = (event: string): number => observations.filter((observation) => observation.event === event).length;
   return {
-    "patients asked for": ledger.registrations.length,
-    "patients accepted": ledger.registrations.filter((registration) => acceptedAs(registration) !== undefined).length,
+    "patients requested": ledger.registrations.length,
+    "patients accepted": ledger.registrations.filter((registration) => acceptedPatientId(registration) !== undefined)
+      .length,
     POSTs: attempts.length,
     "POSTs refused": attempts.filter(({ status }) => status !== 201).length,
     GETs: ledger.lookups.length,
     "GETs refused": ledger.lookups.filter(({ status }) => status !== 200).length,
     "patients in the registry": records.patients.length,
     appointments: records.appointments.length,
-    "entries in the reports": records.registrations.length,
+    "registrations in the reports": records.registrations.length,
     "requests sent": seen("request-sent"),
     "requests begun": seen("request-begun"),
-    "requests given back too late": seen("request-returned"),
+    "requests returned too late to begin": seen("request-returned"),
     "updates sent": ledger.updates.length,
     ...Object.fromEntries(
       displays.map((display) => [
@@ -89,9 +92,11 @@ function countsOf({ ledger, records, dead, replies, observations, displays }: Ev
     ),
     "malformed messages sent": ledger.malformed.length,
     "malformed requests answered": replies.size,
-    "messages set aside": dead.length,
+    "dead letters": dead.length,
     "notifications retried": seen("retried"),
-    "seconds short of a CPU": Math.round(ledger.starved.reduce((sum, { from, to }) => sum + to - from, 0) / 1_000),
+    "seconds of CPU shortage": Math.round(
+      ledger.cpuShortages.reduce((sum, { from, to }) => sum + to - from, 0) / 1_000,
+    ),
   };
 }
 
@@ -102,8 +107,8 @@ function seconds(ms: number | undefined): string {
 export function textOf(report: Report): string {
   const { seed, loadSeconds, broker, faults, counts, violations, mutant } = report;
   const injected = faults.map(({ kind, count, medianRecoveryMs, worstRecoveryMs, worstWithoutMs }) => {
-    const without = worstWithoutMs === undefined ? "" : `; without the node after ${seconds(worstWithoutMs)} at worst`;
-    return `  ${count} × ${kind.padEnd(26)} back after ${seconds(medianRecoveryMs)}, at worst ${seconds(worstRecoveryMs)}${without}`;
+    const without = worstWithoutMs === undefined ? "" : `; without the node: worst ${seconds(worstWithoutMs)}`;
+    return `  ${count} × ${kind.padEnd(26)} median ${seconds(medianRecoveryMs)}, worst ${seconds(worstRecoveryMs)}${without}`;
   });
   const shown = Object.entries(counts).map(([what, count]) => `${count} ${what}`);
   const half = Math.ceil(shown.length / 4);
@@ -112,17 +117,17 @@ export function textOf(report: Report): string {
     (_, index) => `  ${shown.slice(index * half, (index + 1) * half).join(", ")}`,
   );
   const found = violations.slice(0, 10).flatMap(({ claim, what, trail }) => {
-    return [`  Violated: ${claim}`, `    ${what}`, ...trail.slice(-8).map((line) => `      ${line}`)];
+    return [`  Violation: ${claim}`, `    ${what}`, ...trail.slice(-8).map((line) => `      ${line}`)];
   });
   const more = violations.length > 10 ? [`  and ${violations.length - 10} more: see --report FILE`] : [];
   return [
     `\n${loadSeconds} s of load on RabbitMQ ${broker}, seed ${seed}${mutant === undefined ? "" : `, mutant ${mutant}`}`,
-    "Faults injected, and how soon all was well after each was healed:",
+    "Faults injected, and the time to recover after each ended:",
     ...(injected.length === 0 ? ["  none"] : injected),
-    "The ledger:",
+    "Counts:",
     ...sides,
     ...found,
     ...more,
-    violations.length === 0 ? "No violation." : `${violations.length} violations.`,
+    violations.length === 0 ? "No violations." : `${violations.length} violations.`,
   ].join("\n");
 }

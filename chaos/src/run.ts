@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { patientAdded } from "@amqp-idioms/contracts";
-import { Bare } from "./bare.ts";
+import { BareClient } from "./bare-client.ts";
 import { monotonicMs, within } from "./clock.ts";
-import { watchCpu } from "./cpu.ts";
-import type { Fault, Stage } from "./faults/fault.ts";
+import { recordCpuShortages } from "./cpu.ts";
+import type { Fault, FaultContext } from "./faults/fault.ts";
 import type { Evidence } from "./judge/evidence.ts";
 import { type FaultRecord, Ledger, personalData } from "./ledger.ts";
 import { MalformedInput } from "./load/malformed.ts";
@@ -12,7 +12,15 @@ import { Scores } from "./load/scores.ts";
 import type { Mutant } from "./mutant.ts";
 import { Random } from "./random.ts";
 import type { Replica } from "./replica.ts";
-import { execute, observations, readRecords, takeDead, untilQuiet, type Weighed, weigh } from "./records.ts";
+import {
+  execute,
+  observations,
+  readRecords,
+  takeDeadLetters,
+  waitUntilIdle,
+  type ResourceUse,
+  measureResources,
+} from "./records.ts";
 import { inOrder, schedule } from "./schedule.ts";
 import { System } from "./system.ts";
 
@@ -23,9 +31,9 @@ export interface RunOptions {
   isEmbedded: boolean;
   mutant: Mutant | undefined;
   faults: readonly Fault[];
-  /** They were asked for by name: one that cannot be injected is a violation */
+  /** The faults were named on the command line, so one that cannot be injected is a violation */
   areNamed: boolean;
-  /** Each once, in their order, instead of all in a random order, again and again */
+  /** Injects each fault once, in the given order, instead of repeating all of them in random order */
   isOnce: boolean;
   log: (line: string) => void;
 }
@@ -33,67 +41,67 @@ export interface RunOptions {
 const mostRounds = 20;
 const warmUpMs = 4_000;
 const recoveryTimeoutMs = 45_000;
-/** While a node of several is down or cut off */
+/** How long the cluster may take to recover while a node is down or cut off */
 const withoutTimeoutMs = 40_000;
-/** From recovered to the next fault */
+/** The least time between recovery and the next fault */
 const leastQuietMs = 5_000;
 const lastPeaceMs = 13_000;
 const finishTimeoutMs = 60_000;
-/** A message that failed three times waits for 30 s */
+/** A message that failed three times waits 30 s for its next attempt */
 const quietTimeoutMs = 100_000;
 const readinessEveryMs = 300;
 
-/** One run: the system, its load, the faults; and at the end all evidence. */
+/** Runs the system under load, injects the faults, and returns all evidence. */
 export async function run(options: RunOptions): Promise<Evidence> {
   const { log, seed, nodes, isEmbedded, mutant } = options;
   await using system = await System.start({ nodes, isEmbedded, mutant: mutant?.name, log });
   await execute(system, mutant?.sql ?? []);
   const ledger = new Ledger();
-  // The load draws from another one: its moments depend on the machine, and the schedule must not
+  // The load has a generator of its own: the number of its choices depends on the machine, and the schedule must not
   const random = new Random(seed + 1);
-  await using bare = new Bare(system.broker.urls, patientAdded.name);
+  await using bare = new BareClient(system.broker.urls, patientAdded.name);
   const load = new Load(system, ledger, bare, random);
-  const stopWatching = watchReadiness(system, ledger);
-  const stopWatchingCpu = watchCpu(ledger.starved);
+  const stopReadinessPolling = pollReadiness(system, ledger);
+  const stopCpuRecording = recordCpuShortages(ledger.cpuShortages);
   watchOutput(system, ledger);
 
-  // What a mutant breaks, it breaks without that
-  const isWeighed = mutant === undefined;
-  if (isWeighed) log("Warming up");
-  const before = isWeighed ? await weighAfterUse(system, load) : undefined;
+  // A mutant's violation does not need the resource measurement
+  const isMeasured = mutant === undefined;
+  if (isMeasured) log("Warming up");
+  const before = isMeasured ? await measureAfterUse(system, load) : undefined;
   load.start();
   const loadBeganAt = monotonicMs();
-  await strikeAll(options, new Random(seed), system, ledger, load);
+  await injectFaults(options, new Random(seed), system, ledger, load);
   await sleep(lastPeaceMs);
   const loadEndedAt = monotonicMs();
   load.pause();
 
   log("The load has stopped; waiting for what is on its way");
   const areAllAccepted = await load.patients.finish(finishTimeoutMs);
-  const left = await untilQuiet(system, quietTimeoutMs);
+  const left = await waitUntilIdle(system, quietTimeoutMs);
   const recordsBefore = isEmbedded ? undefined : await readRecords(system);
-  const askedAgain = await load.patients.askAgain();
-  const after = isWeighed ? await weighAfterUse(system, load) : undefined;
-  left.push(...(await untilQuiet(system, quietTimeoutMs)));
-  stopWatching();
-  stopWatchingCpu();
+  const repeatedAtEnd = await load.patients.repeatUnanswered();
+  const after = isMeasured ? await measureAfterUse(system, load) : undefined;
+  left.push(...(await waitUntilIdle(system, quietTimeoutMs)));
+  stopReadinessPolling();
+  stopCpuRecording();
   const seen = await observations(system);
-  const dead = await takeDead(system);
+  const dead = await takeDeadLetters(system);
   if (isEmbedded) await Promise.all(system.replicas.map((replica) => replica.stop()));
   const records = await readRecords(system);
   return {
     ledger,
     records,
     recordsBefore,
-    askedAgain,
+    repeatedAtEnd,
     areAllAccepted,
     left,
     dead,
     observations: seen,
     replies: bare.replies,
-    heard: bare.heard,
-    weights: before && after && { before, after },
-    bareLosses: bare.losses,
+    seenNotifications: bare.seenNotifications,
+    resources: before && after && { before, after },
+    bareConnectionLosses: bare.connectionLosses,
     loadBeganAt,
     loadEndedAt,
     unexpectedExits: system.replicas.flatMap(({ name, unexpectedExits }) =>
@@ -104,8 +112,8 @@ export async function run(options: RunOptions): Promise<Evidence> {
   };
 }
 
-/** What is opened when first needed, such as a subscriber's channel for what fails, must be open or not in both weighings. */
-async function weighAfterUse(system: System, load: Load): Promise<Weighed> {
+/** Measures after every subscriber has dead-lettered a message: a channel that opens on first use must be open in both measurements. */
+async function measureAfterUse(system: System, load: Load): Promise<ResourceUse> {
   const from = monotonicMs();
   load.start();
   await sleep(warmUpMs);
@@ -117,18 +125,18 @@ async function weighAfterUse(system: System, load: Load): Promise<Weighed> {
     const seen = (await observations(system)).filter(({ event, at }) => event === "dead-lettered" && at > from);
     if (subscribers.every(({ name }) => seen.some(({ replica }) => replica === name))) break;
   }
-  await untilQuiet(system, quietTimeoutMs);
-  return weigh(system);
+  await waitUntilIdle(system, quietTimeoutMs);
+  return measureResources(system);
 }
 
-/** All three idioms, and what is no message of any. */
+/** Load of all three idioms, and malformed messages. */
 class Load {
   readonly scores: Scores;
   readonly malformed: MalformedInput;
   readonly patients: Patients;
   #isPaused = true;
 
-  constructor(system: System, ledger: Ledger, bare: Bare, random: Random) {
+  constructor(system: System, ledger: Ledger, bare: BareClient, random: Random) {
     const [producer] = system.of("score-producer");
     if (producer === undefined) throw new Error("There is no score-producer.");
     this.scores = new Scores(producer, system.of("score-display"), ledger);
@@ -162,7 +170,7 @@ class Load {
   }
 }
 
-async function strikeAll(
+async function injectFaults(
   { faults, areNamed, isOnce, loadMs, log }: RunOptions,
   random: Random,
   system: System,
@@ -171,7 +179,7 @@ async function strikeAll(
 ): Promise<void> {
   const endsAt = monotonicMs() + loadMs;
   const possible = faults.filter((fault) => {
-    const reason = fault.whyNot?.(system);
+    const reason = fault.unavailableReason?.(system);
     const what = `${fault.name} is not injected: ${reason}`;
     if (reason !== undefined) log(`  ${what}`);
     if (reason !== undefined && areNamed) ledger.notInjected.push(what);
@@ -180,40 +188,42 @@ async function strikeAll(
   const planned = isOnce ? inOrder(possible, random) : schedule(possible, random);
   for (const { fault, afterMs, seed } of planned) {
     const healedAt = ledger.faults.at(-1)?.to ?? monotonicMs();
-    const strikesAt = Math.max(healedAt + afterMs, monotonicMs() + leastQuietMs);
-    if (!isOnce && strikesAt > endsAt) break;
-    await sleep(strikesAt - monotonicMs());
+    const injectAt = Math.max(healedAt + afterMs, monotonicMs() + leastQuietMs);
+    if (!isOnce && injectAt > endsAt) break;
+    await sleep(injectAt - monotonicMs());
     const record: FaultRecord = {
       name: fault.name,
       detail: "",
       from: monotonicMs(),
       to: Infinity,
       recoveredMs: undefined,
-      complaints: [],
+      problems: [],
     };
     ledger.faults.push(record);
-    const stage: Stage = {
+    const context: FaultContext = {
       system,
       random: new Random(seed),
-      note: (detail) => (record.detail = detail),
-      complain: (what) => record.complaints.push(what),
-      miss: (why) => {
-        record.isMissed = true;
+      setDetail: (detail) => (record.detail = detail),
+      reportProblem: (what) => record.problems.push(what),
+      skip: (why) => {
+        record.isSkipped = true;
         record.detail = `missed: ${why}`;
       },
       pauseNotifications: () => load.pauseNotifications(),
       resumeNotifications: () => load.resumeNotifications(),
-      untilServing: async (goneAt) => {
-        const tookMs = await untilServing(system, ledger, withoutTimeoutMs);
-        record.withoutMs = tookMs && monotonicMs() - goneAt;
-        if (tookMs === undefined) stage.complain(`without it nothing went on within ${withoutTimeoutMs / 1000} s`);
+      waitUntilServing: async (lostAt) => {
+        const tookMs = await waitUntilServing(system, ledger, withoutTimeoutMs);
+        record.withoutNodeMs = tookMs && monotonicMs() - lostAt;
+        if (tookMs === undefined)
+          context.reportProblem(`without it nothing went on within ${withoutTimeoutMs / 1000} s`);
       },
     };
-    await fault.strike(stage).catch((error: unknown) => stage.complain(`it failed itself: ${String(error)}`));
+    await fault.inject(context).catch((error: unknown) => context.reportProblem(`it failed itself: ${String(error)}`));
     record.to = monotonicMs();
-    record.recoveredMs = await untilServing(system, ledger, recoveryTimeoutMs);
+    record.recoveredMs = await waitUntilServing(system, ledger, recoveryTimeoutMs);
     const took = record.recoveredMs === undefined ? "NOT RECOVERED" : `back ${seconds(record.recoveredMs)} after it`;
-    const without = record.withoutMs === undefined ? "" : `went on without it after ${seconds(record.withoutMs)}, `;
+    const without =
+      record.withoutNodeMs === undefined ? "" : `went on without it after ${seconds(record.withoutNodeMs)}, `;
     log(
       `  ${fault.name}${record.detail && ` (${record.detail})`}: ${seconds(record.to - record.from)}, ${without}${took}`,
     );
@@ -221,8 +231,8 @@ async function strikeAll(
   if (!isOnce) await sleep(Math.max(0, endsAt - monotonicMs()));
 }
 
-/** Every replica is ready, a patient accepted, an update shown by every display. @returns how long that took; undefined: not in time */
-async function untilServing(system: System, ledger: Ledger, timeoutMs: number): Promise<number | undefined> {
+/** Waits until every replica is ready, a patient is accepted and every display has shown an update. @returns the time that took, or undefined after the timeout */
+async function waitUntilServing(system: System, ledger: Ledger, timeoutMs: number): Promise<number | undefined> {
   const from = monotonicMs();
   const displays = system.of("score-display").map(({ name }) => name);
   const isServing = await within(timeoutMs, async () => {
@@ -238,7 +248,7 @@ async function untilServing(system: System, ledger: Ledger, timeoutMs: number): 
   return isServing ? monotonicMs() - from : undefined;
 }
 
-function watchReadiness(system: System, ledger: Ledger): () => void {
+function pollReadiness(system: System, ledger: Ledger): () => void {
   const last = new Map<string, boolean>();
   const asked = new Set<string>();
   const look = async (replica: Replica): Promise<void> => {

@@ -3,24 +3,24 @@ import type { Random } from "./random.ts";
 
 export interface Planned {
   readonly fault: Fault;
-  /** From the moment at which the fault before was healed */
+  /** From the end of the previous fault */
   readonly afterMs: number;
-  /** For what the fault itself leaves to chance */
+  /** Seed of the fault's own random choices */
   readonly seed: number;
 }
 
-/** What every listener must see of the updates is sent from 5 s after the healing to the next fault, and what must not be refused from 10 s on. */
+/** Updates that every listener must receive are sent from 5 s after a fault to the next one, and requests that must not fail from 10 s on. */
 const leastPeaceMs = 12_000;
 const mostPeaceMs = 15_000;
 
-/** An endless schedule: each kind once in a random order, then again in another. */
+/** An endless schedule: each fault once in random order, then again in another order. */
 export function* schedule(faults: readonly Fault[], random: Random): Generator<Planned> {
   while (faults.length > 0) {
     for (const fault of random.shuffled(faults)) yield planned(fault, random);
   }
 }
 
-/** Each once, in the order given. */
+/** Each fault once, in the given order. */
 export function* inOrder(faults: readonly Fault[], random: Random): Generator<Planned> {
   for (const fault of faults) yield planned(fault, random);
 }

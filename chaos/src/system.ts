@@ -16,15 +16,15 @@ import { Probe } from "./observe.ts";
 import { Replica, type ServiceName } from "./replica.ts";
 
 export interface SystemOptions {
-  /** Of the broker */
+  /** Nodes of the broker */
   nodes: 1 | 3;
-  /** One replica each on embedded databases, instead of two of each receiver on PostgreSQL */
+  /** Runs one replica of each service on embedded databases, instead of two of each receiver on PostgreSQL */
   isEmbedded: boolean;
   mutant: string | undefined;
   log: (line: string) => void;
 }
 
-/** "Small" so that it can be filled in a moment. */
+/** Small, so that it can be filled quickly. */
 const diskBytes = 384 * 1024 * 1024;
 const readyTimeoutMs = 90_000;
 const replicas: readonly { service: ServiceName; count: number; args?: readonly string[] }[] = [
@@ -37,25 +37,25 @@ const replicas: readonly { service: ServiceName; count: number; args?: readonly 
 ];
 const withDatabase: readonly ServiceName[] = ["patient-registry", "scheduling", "reporting"];
 
-/** Of our own, and the virtual host in it that all use */
+/** A broker for this run, and the virtual host that everything uses */
 export interface Broker extends AsyncDisposable {
   readonly version: string;
-  /** Just one, unless it is a cluster */
+  /** One node, or the nodes of the cluster */
   readonly nodes: readonly RabbitMq[];
   readonly cluster: RabbitMqCluster | undefined;
   readonly vhost: VirtualHost;
-  /** For clients: one for each node */
+  /** One for each node */
   readonly urls: readonly string[];
 }
 
-/** All six services, as processes of their own, with a broker and a database of their own. */
+/** All six services as processes, with a broker and a database for this run. */
 export class System implements AsyncDisposable {
   readonly broker: Broker;
   readonly vhost: VirtualHost;
-  /** None with embedded databases */
+  /** Undefined with embedded databases */
   readonly postgres: Postgres | undefined;
   readonly database: Database | undefined;
-  /** For the embedded databases, a folder for each service in it */
+  /** Has a folder for each embedded database */
   readonly dataFolder: string;
   readonly replicas: readonly Replica[];
   readonly #closing: AsyncDisposableStack;
@@ -91,7 +91,8 @@ export class System implements AsyncDisposable {
       }
     }
     const isReady = await within(readyTimeoutMs, () => allReady(started));
-    if (!isReady) throw new Error(`Not all were ready within ${readyTimeoutMs / 1000} s.\n${lastLines(started)}`);
+    if (!isReady)
+      throw new Error(`Some replicas were not ready within ${readyTimeoutMs / 1000} s.\n${lastLines(started)}`);
     return new System(broker, postgres, database, join(folder.path, "data"), started, closing.move());
   }
 
@@ -163,11 +164,11 @@ async function ownPostgres(log: (line: string) => void): Promise<Postgres> {
     log,
     diskBytes,
   });
-  if (server === undefined) throw new Error(`${reason}; or use --embedded.`);
+  if (server === undefined) throw new Error(`${reason}. Or use --embedded.`);
   return server;
 }
 
-/** A broker or database that somebody names is not for mistreating: only where to get one of our own is read. */
+/** Passes on only where to start servers from: faults must never strike a broker or database that the user names. */
 function environment(): NodeJS.ProcessEnv {
   const { RABBITMQ_FROM, POSTGRES_FROM } = process.env;
   return { RABBITMQ_FROM, POSTGRES_FROM };

@@ -10,15 +10,15 @@ const unreachableMs = 3_000;
 const lockedMs = 1_000;
 const tables = { scheduling: "scheduling.appointment", reporting: "reporting.registration" } as const;
 
-function whyNot({ postgres }: System): string | undefined {
+function unavailableReason({ postgres }: System): string | undefined {
   return postgres === undefined ? "the databases are embedded" : undefined;
 }
 
 export const databaseFaults: readonly Fault[] = [
   {
     name: "database-killed",
-    whyNot,
-    async strike({ system: { postgres } }) {
+    unavailableReason,
+    async inject({ system: { postgres } }) {
       await postgres?.kill();
       await sleep(downMs);
       await postgres?.start();
@@ -26,34 +26,32 @@ export const databaseFaults: readonly Fault[] = [
   },
   {
     name: "database-restarted",
-    whyNot,
-    async strike({ system: { postgres } }) {
+    unavailableReason,
+    async inject({ system: { postgres } }) {
       await postgres?.restart();
     },
   },
   {
     name: "database-full",
-    whyNot: (system) =>
-      whyNot(system) ??
-      (system.postgres?.disk === undefined
-        ? "a disk of its own takes root and the machine's own PostgreSQL"
-        : undefined),
-    async strike({ system: { postgres, database } }) {
+    unavailableReason: (system) =>
+      unavailableReason(system) ??
+      (system.postgres?.disk === undefined ? "a full disk needs root and the machine's own PostgreSQL" : undefined),
+    async inject({ system: { postgres, database } }) {
       await postgres?.disk?.fill();
-      await useUpLog(database?.url ?? "");
+      await fillLog(database?.url ?? "");
       await sleep(fullMs);
       await postgres?.disk?.free();
-      // Without room for its log it ends itself
+      // PostgreSQL exits when it cannot write its log
       await postgres?.start();
     },
   },
   {
-    // For one alone, so that others go on sending it work
+    // For one replica only, so that the others keep sending it work
     name: "database-unreachable",
-    whyNot,
-    async strike({ system, random, note }) {
+    unavailableReason,
+    async inject({ system, random, setDetail }) {
       const replica = random.pick(system.replicas.filter(({ database }) => database !== undefined));
-      note(`for ${replica.name}`);
+      setDetail(`for ${replica.name}`);
       replica.database?.refuse();
       replica.database?.cut();
       await sleep(unreachableMs);
@@ -61,13 +59,13 @@ export const databaseFaults: readonly Fault[] = [
     },
   },
   {
-    // A lock holds its work up, so that the kill strikes in the middle of it
+    // A lock delays the transaction, so that the kill comes in the middle of it
     name: "killed-in-mid-work",
-    whyNot,
-    async strike({ system, random, note }) {
+    unavailableReason,
+    async inject({ system, random, setDetail }) {
       const service = random.pick(["scheduling", "reporting"] as const);
       const replica = random.pick(system.of(service));
-      note(replica.name);
+      setDetail(replica.name);
       await using client = await connected(system.database?.url ?? "");
       await client.query(`begin; lock table ${tables[service]}`);
       await sleep(lockedMs);
@@ -77,15 +75,15 @@ export const databaseFaults: readonly Fault[] = [
   },
 ];
 
-/** What it had set aside for its log would last for hours of this load: until it cannot write any more. */
-async function useUpLog(url: string): Promise<void> {
+/** Writes to the log until it is full. The log files that PostgreSQL has allocated would last for hours of this load. */
+async function fillLog(url: string): Promise<void> {
   try {
     await using client = await connected(url);
     for (let written = 0; written < mostLogMessages; written += 1) {
       await client.query("select pg_logical_emit_message(false, 'chaos', repeat('x', 4000000))");
     }
   } catch {
-    // As it should be
+    // The write fails when the disk is full
   }
 }
 

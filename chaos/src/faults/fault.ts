@@ -1,27 +1,27 @@
 import type { System } from "../system.ts";
 import type { Random } from "../random.ts";
 
-/** What a fault has at hand. */
-export interface Stage {
+/** What a fault may use. */
+export interface FaultContext {
   readonly system: System;
   readonly random: Random;
-  /** Says whom it strikes. */
-  readonly note: (detail: string) => void;
-  /** Something that must not be: a violation. */
-  readonly complain: (what: string) => void;
-  /** It struck nothing: it does not count as injected. */
-  readonly miss: (why: string) => void;
-  /** No patients and nothing malformed to notify, until resumed */
+  /** Sets the fault's detail: its target. */
+  readonly setDetail: (detail: string) => void;
+  /** Reports something that must not happen: a violation. */
+  readonly reportProblem: (what: string) => void;
+  /** The fault found no target: it does not count as injected. */
+  readonly skip: (why: string) => void;
+  /** Stops adding patients and sending malformed notifications, until resumed */
   readonly pauseNotifications: () => Promise<void>;
   readonly resumeNotifications: () => void;
-  /** Waits until all goes on while a node of the broker is away, since `goneAt`, and complains if that takes too long. */
-  readonly untilServing: (goneAt: number) => Promise<void>;
+  /** Waits until the system works without the node that was lost at `lostAt`, and reports a problem if that takes too long. */
+  readonly waitUntilServing: (lostAt: number) => Promise<void>;
 }
 
 export interface Fault {
   readonly name: string;
-  /** @returns why it cannot be injected here */
-  whyNot?(system: System): string | undefined;
-  /** Injects it, and resolves when it is healed: the cause is gone, the system may come back. */
-  strike(stage: Stage): Promise<void>;
+  /** @returns why it cannot be injected into this system */
+  unavailableReason?(system: System): string | undefined;
+  /** Injects the fault. Resolves when its cause has been removed, so that the system can recover. */
+  inject(context: FaultContext): Promise<void>;
 }

@@ -5,7 +5,7 @@ import { networkFaults } from "./network.ts";
 import { queueFaults } from "./queues.ts";
 import { serviceFaults } from "./services.ts";
 
-/** All that can be done to the system, by name. */
+/** Every fault that can be injected. */
 export const faults: readonly Fault[] = [
   ...brokerFaults,
   ...networkFaults,
@@ -14,7 +14,7 @@ export const faults: readonly Fault[] = [
   ...databaseFaults,
 ];
 
-/** @param names  comma-separated; undefined: all @throws Error that names those there are */
+/** @param names  comma-separated; undefined selects all @throws Error that lists the known faults */
 export function faultsNamed(names: string | undefined): Fault[] {
   if (names === undefined) return [...faults];
   return names
@@ -23,7 +23,7 @@ export function faultsNamed(names: string | undefined): Fault[] {
     .map((name) => {
       const fault = faults.find((known) => known.name === name);
       if (fault === undefined)
-        throw new Error(`There is no fault "${name}". There are: ${faults.map((known) => known.name).join(", ")}`);
+        throw new Error(`Unknown fault "${name}". Known faults: ${faults.map((known) => known.name).join(", ")}`);
       return fault;
     });
 }

@@ -2,34 +2,34 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Direction } from "@amqp-idioms/local-servers";
 import { within } from "../clock.ts";
 import type { Replica, ServiceName } from "../replica.ts";
-import type { Fault, Stage } from "./fault.ts";
+import type { Fault, FaultContext } from "./fault.ts";
 
 const forMs = 4_000;
-/** Two missed heartbeats of 5 s, and what a busy machine takes */
+/** Two missed heartbeats of 5 s, plus the time that a busy machine takes */
 const noticedWithinMs = 20_000;
 const delayMs = 300;
 const slowBytesPerSecond = 2_000;
 const directions: readonly Direction[] = ["to-server", "to-client"];
 
-function victim({ system, random, note }: Stage, ...services: ServiceName[]): Replica {
+function chooseTarget({ system, random, setDetail }: FaultContext, ...services: ServiceName[]): Replica {
   const replica = random.pick(services.length === 0 ? system.replicas : system.of(...services));
-  note(`between ${replica.name} and the broker`);
+  setDetail(`between ${replica.name} and the broker`);
   return replica;
 }
 
-/** The links that stand must go, because one of their ends notices. */
-async function untilGone(replica: Replica, stage: Stage): Promise<void> {
+/** Waits until one end of each link notices that it is broken. */
+async function waitUntilClosed(replica: Replica, context: FaultContext): Promise<void> {
   const links = new Set(replica.links);
-  const isGone = await within(noticedWithinMs, () => replica.links.every((link) => !links.has(link)));
-  if (!isGone) stage.complain(`a broken link was held for good ${noticedWithinMs / 1000} s later`);
+  const isClosed = await within(noticedWithinMs, () => replica.links.every((link) => !links.has(link)));
+  if (!isClosed) context.reportProblem(`neither end closed a broken link within ${noticedWithinMs / 1000} s`);
 }
 
-/** What is written never arrives, and who wrote it learns of that late. */
+/** Writes never arrive, and the writer learns of that only when the link is cut. */
 function swallows(name: string, ...services: ServiceName[]): Fault {
   return {
     name,
-    async strike(stage) {
-      const { amqp } = victim(stage, ...services);
+    async inject(context) {
+      const { amqp } = chooseTarget(context, ...services);
       amqp.forEach((proxy) => proxy.freeze("to-server"));
       await sleep(forMs);
       amqp.forEach((proxy) => proxy.cut());
@@ -41,28 +41,28 @@ function swallows(name: string, ...services: ServiceName[]): Fault {
 export const networkFaults: readonly Fault[] = [
   {
     name: "network-cut",
-    async strike(stage) {
-      const replica = victim(stage);
+    async inject(context) {
+      const replica = chooseTarget(context);
       replica.links.forEach((link) => link.lose());
-      await untilGone(replica, stage);
+      await waitUntilClosed(replica, context);
     },
   },
   {
     name: "network-frozen",
-    async strike(stage) {
-      const { amqp } = victim(stage);
+    async inject(context) {
+      const { amqp } = chooseTarget(context);
       amqp.forEach((proxy) => proxy.freeze());
       await sleep(forMs);
       amqp.forEach((proxy) => proxy.thaw());
     },
   },
   swallows("network-swallows"),
-  // It goes on getting requests, and what it notifies of them is lost
+  // It keeps receiving requests, and its notifications are lost
   swallows("network-swallows-notifications", "patient-registry"),
   {
     name: "network-delayed",
-    async strike(stage) {
-      const { amqp } = victim(stage);
+    async inject(context) {
+      const { amqp } = chooseTarget(context);
       amqp.forEach((proxy) => proxy.delay(delayMs));
       await sleep(forMs);
       amqp.forEach((proxy) => proxy.delay(0));
@@ -70,8 +70,8 @@ export const networkFaults: readonly Fault[] = [
   },
   {
     name: "network-throttled",
-    async strike(stage) {
-      const { amqp } = victim(stage);
+    async inject(context) {
+      const { amqp } = chooseTarget(context);
       amqp.forEach((proxy) => proxy.throttle(slowBytesPerSecond));
       await sleep(forMs);
       amqp.forEach((proxy) => proxy.throttle(Infinity));
@@ -79,22 +79,22 @@ export const networkFaults: readonly Fault[] = [
   },
   {
     name: "network-half-closed",
-    async strike(stage) {
-      const replica = victim(stage);
-      const direction = stage.random.pick(directions);
+    async inject(context) {
+      const replica = chooseTarget(context);
+      const direction = context.random.pick(directions);
       replica.links.forEach((link) => link.halfClose(direction));
-      await untilGone(replica, stage);
+      await waitUntilClosed(replica, context);
     },
   },
   {
     name: "network-garbled",
-    async strike(stage) {
-      const replica = victim(stage);
-      const direction = stage.random.pick(directions);
-      // No frame begins with this type, and none ends where this says
-      const garbage = Buffer.from(Array.from({ length: 64 }, () => stage.random.integer(0x80, 0xff)));
+    async inject(context) {
+      const replica = chooseTarget(context);
+      const direction = context.random.pick(directions);
+      // No frame has this type or ends at the length that these bytes give
+      const garbage = Buffer.from(Array.from({ length: 64 }, () => context.random.integer(0x80, 0xff)));
       replica.links.forEach((link) => link.inject(garbage, direction));
-      await untilGone(replica, stage);
+      await waitUntilClosed(replica, context);
     },
   },
 ];

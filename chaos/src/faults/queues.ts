@@ -1,15 +1,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { within } from "../clock.ts";
-import type { Fault, Stage } from "./fault.ts";
+import type { Fault, FaultContext } from "./fault.ts";
 
-/** The documented time, 5 s, and what a busy machine and the broker's own statistics take. */
-const backWithinMs = 15_000;
+/** The documented 5 s, plus the time that a busy machine and the broker's statistics take. */
+const restoredWithinMs = 15_000;
 const requestQueues = ["add_patient", "get_patient"];
 const notifyQueues = ["notify.patient.add.scheduling", "notify.patient.add.reporting"];
 
-async function untilBack(queue: string, source: string, { system: { vhost }, complain }: Stage): Promise<void> {
+async function waitUntilRestored(
+  queue: string,
+  source: string,
+  { system: { vhost }, reportProblem }: FaultContext,
+): Promise<void> {
   const { management, name } = vhost;
-  const isBack = await within(backWithinMs, async () => {
+  const isRestored = await within(restoredWithinMs, async () => {
     const [found, bindings, consumers] = await Promise.all([
       management.queue(name, queue),
       management.bindings(name),
@@ -18,23 +22,24 @@ async function untilBack(queue: string, source: string, { system: { vhost }, com
     const isBound = bindings.some((binding) => binding.source === source && binding.destination === queue);
     return found !== undefined && isBound && consumers.some((consumer) => consumer.queue.name === queue);
   });
-  if (!isBack) complain(`${queue}: queue, binding and consumer were not back within ${backWithinMs / 1000} s`);
+  if (!isRestored)
+    reportProblem(`${queue}: queue, binding and consumer did not exist again within ${restoredWithinMs / 1000} s`);
 }
 
 export const queueFaults: readonly Fault[] = [
   {
     name: "request-queue-deleted",
-    async strike(stage) {
-      const { vhost } = stage.system;
-      const queue = stage.random.pick(requestQueues);
-      stage.note(queue);
+    async inject(context) {
+      const { vhost } = context.system;
+      const queue = context.random.pick(requestQueues);
+      context.setDetail(queue);
       await vhost.management.deleteQueue(vhost.name, queue);
-      await untilBack(queue, "api", stage);
+      await waitUntilRestored(queue, "api", context);
     },
   },
   {
     name: "listener-queue-deleted",
-    async strike({ system: { broker, vhost }, random, note }) {
+    async inject({ system: { broker, vhost }, random, setDetail }) {
       const consumers = await vhost.management.consumers(vhost.name);
       const bindings = await vhost.management.bindings(vhost.name);
       const listened = bindings
@@ -43,30 +48,30 @@ export const queueFaults: readonly Fault[] = [
         })
         .map(({ destination }) => destination);
       const queue = random.pick(listened);
-      note(queue);
+      setDetail(queue);
       await broker.nodes[0]?.deleteQueue(vhost.name, queue);
     },
   },
   {
-    // Empty, its notifier idle: what a delete takes is gone by the operator's own order
+    // Only while the queue is empty and the notifier idle, because a deleted queue takes its messages with it
     name: "notify-queue-deleted",
-    async strike(stage) {
-      const { vhost } = stage.system;
+    async inject(context) {
+      const { vhost } = context.system;
       const { management, name } = vhost;
-      const queue = stage.random.pick(notifyQueues);
-      stage.note(queue);
-      await stage.pauseNotifications();
+      const queue = context.random.pick(notifyQueues);
+      context.setDetail(queue);
+      await context.pauseNotifications();
       const isEmpty = async (): Promise<boolean> => (await management.queue(name, queue))?.messages === 0;
-      if (!(await within(backWithinMs, isEmpty))) stage.complain(`${queue} did not become empty`);
-      // Whatever was on its way from an outbox has arrived by then
+      if (!(await within(restoredWithinMs, isEmpty))) context.reportProblem(`${queue} did not become empty`);
+      // By then the messages in an outbox have arrived
       await sleep(1_000);
-      if (await within(backWithinMs, isEmpty)) {
+      if (await within(restoredWithinMs, isEmpty)) {
         await management.deleteQueue(name, queue);
-        await untilBack(queue, "notify.patient.add", stage);
+        await waitUntilRestored(queue, "notify.patient.add", context);
       } else {
-        stage.miss("it was not empty");
+        context.skip("it was not empty");
       }
-      stage.resumeNotifications();
+      context.resumeNotifications();
     },
   },
 ];

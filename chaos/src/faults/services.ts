@@ -1,29 +1,29 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Replica, ServiceName } from "../replica.ts";
-import type { Fault, Stage } from "./fault.ts";
+import type { Fault, FaultContext } from "./fault.ts";
 
 const pointTimeoutMs = 8_000;
-/** Past two heartbeats of 5 s, and the broker's own check of them */
+/** Longer than two heartbeats of 5 s and the broker's check of them */
 const frozenMs = 16_000;
 const clockOffMs = 10 * 60_000;
 const clockOffForMs = 5_000;
 
-function victim({ system, random, note }: Stage, ...services: ServiceName[]): Replica {
+function chooseTarget({ system, random, setDetail }: FaultContext, ...services: ServiceName[]): Replica {
   const replica = random.pick(services.length === 0 ? system.replicas : system.of(...services));
-  note(replica.name);
+  setDetail(replica.name);
   return replica;
 }
 
-/** kill -9 at a named point of a transaction, the next time that this replica passes it, or else the other one. */
+/** kill -9 the next time that a replica passes a named point of its transaction. If none passes it in time, tries the other replica. */
 function killedAt(point: string, service: ServiceName): Fault {
   return {
     name: `${service}-killed-at-${point.replace(":", "-")}`,
-    async strike(stage) {
-      for (const replica of stage.random.shuffled(stage.system.of(service))) {
-        stage.note(replica.name);
+    async inject(context) {
+      for (const replica of context.random.shuffled(context.system.of(service))) {
+        context.setDetail(replica.name);
         if (await replica.killAt(point, pointTimeoutMs)) return;
       }
-      stage.miss("no replica passed it");
+      context.skip("no replica passed that point");
     },
   };
 }
@@ -31,8 +31,8 @@ function killedAt(point: string, service: ServiceName): Fault {
 function clockOff(name: string, shiftMs: number): Fault {
   return {
     name,
-    async strike(stage) {
-      const { probe } = victim(stage);
+    async inject(context) {
+      const { probe } = chooseTarget(context);
       await probe.order({ clockShiftMs: shiftMs });
       await sleep(clockOffForMs);
       await probe.order({});
@@ -43,32 +43,32 @@ function clockOff(name: string, shiftMs: number): Fault {
 export const serviceFaults: readonly Fault[] = [
   {
     name: "service-killed",
-    async strike(stage) {
-      await victim(stage).killAndStart();
+    async inject(context) {
+      await chooseTarget(context).killAndStart();
     },
   },
   {
     name: "service-stopped",
-    async strike(stage) {
-      const replica = victim(stage);
+    async inject(context) {
+      const replica = chooseTarget(context);
       const { code, signal } = await replica.restart();
-      if (code !== 0) stage.complain(`${replica.name} ended with ${signal ?? code} at SIGTERM, not with 0`);
+      if (code !== 0) context.reportProblem(`${replica.name} exited with ${signal ?? code} after SIGTERM, not with 0`);
     },
   },
   {
     name: "service-frozen",
-    async strike(stage) {
-      const { process } = victim(stage);
+    async inject(context) {
+      const { process } = chooseTarget(context);
       process?.freeze();
       await sleep(frozenMs);
       process?.thaw();
     },
   },
   {
-    // Shorter than a heartbeat, longer than any request's time limit: requests wait in its socket until nobody wants them any more
+    // Shorter than two heartbeats, longer than any request's time limit: requests wait in its socket until they have expired
     name: "responder-frozen",
-    async strike(stage) {
-      const { process } = victim(stage, "patient-registry");
+    async inject(context) {
+      const { process } = chooseTarget(context, "patient-registry");
       process?.freeze();
       await sleep(7_000);
       process?.thaw();

@@ -1,26 +1,26 @@
 import type { Exit } from "@amqp-idioms/local-servers";
-import type { Heard, Reply } from "../bare.ts";
+import type { SeenNotification, Reply } from "../bare-client.ts";
 import type { Attempt, Ledger, Registration } from "../ledger.ts";
 import type { Observation } from "../observe.ts";
-import type { DeadMessage, Records, Weighed } from "../records.ts";
+import type { DeadLetter, Records, ResourceUse } from "../records.ts";
 
-/** All that a run leaves behind to be judged. */
+/** Everything that a run leaves for the judge. */
 export interface Evidence {
   readonly ledger: Ledger;
   readonly records: Records;
-  /** Before careless clients asked again; undefined with embedded databases, which cannot be read while they are in use */
+  /** Read before unaccepted registrations were repeated. Undefined with embedded databases, which cannot be read while in use */
   readonly recordsBefore: Records | undefined;
-  readonly askedAgain: readonly { registration: Registration; attempt: Attempt }[];
+  readonly repeatedAtEnd: readonly { registration: Registration; attempt: Attempt }[];
   readonly areAllAccepted: boolean;
-  /** What still waited somewhere when all should have been over */
+  /** Messages that were still in a queue or outbox at the end */
   readonly left: readonly string[];
-  readonly dead: readonly DeadMessage[];
+  readonly dead: readonly DeadLetter[];
   readonly observations: readonly Observation[];
   readonly replies: ReadonlyMap<string, Reply>;
-  /** When the bare client on the wire lost its connection */
-  readonly bareLosses: readonly number[];
-  readonly heard: readonly Heard[];
-  readonly weights: { readonly before: Weighed; readonly after: Weighed } | undefined;
+  /** When the plain amqplib client lost its connection */
+  readonly bareConnectionLosses: readonly number[];
+  readonly seenNotifications: readonly SeenNotification[];
+  readonly resources: { readonly before: ResourceUse; readonly after: ResourceUse } | undefined;
   readonly loadBeganAt: number;
   readonly loadEndedAt: number;
   readonly unexpectedExits: readonly { replica: string; at: number; exit: Exit; lastLines: readonly string[] }[];
@@ -29,29 +29,29 @@ export interface Evidence {
 }
 
 export interface Violation {
-  /** What was promised */
+  /** The promise */
   readonly claim: string;
   readonly what: string;
-  /** Where that message or patient was seen, in the order of time */
+  /** Where the message or patient was seen, in order of time */
   readonly trail: readonly string[];
 }
 
-/** What a check finds, before it is put under its claim. */
+/** A violation, before its claim is added. */
 export type Finding = Omit<Violation, "claim">;
 
 export interface Window {
   readonly from: number;
   readonly to: number;
-  /** What was before it: a fault, by its name, or the beginning */
+  /** The fault before it, by name, or the beginning */
   readonly after: string;
 }
 
 const graceMs = 5_000;
 const marginMs = 1_500;
 
-/** From 5 s after a fault was healed, or after the load began, to the next fault. */
+/** The quiet periods: each from 5 s after a fault ended, or after the load began, to the next fault. */
 export function windows({ ledger, loadBeganAt, loadEndedAt }: Evidence): Window[] {
-  const begin = { name: "the beginning", to: loadBeganAt };
+  const begin = { name: "the start", to: loadBeganAt };
   return [begin, ...ledger.faults].map(({ name, to }, index) => ({
     from: to + graceMs,
     to: (ledger.faults[index]?.from ?? loadEndedAt) - marginMs,
@@ -59,26 +59,28 @@ export function windows({ ledger, loadBeganAt, loadEndedAt }: Evidence): Window[
   }));
 }
 
-/** Whether the replica was ready all the time, as far as was looked. */
+/** Whether each readiness check in that time succeeded. */
 export function wasReady({ ledger }: Evidence, replica: string, from: number, to: number): boolean {
   const changes = ledger.readiness.filter((change) => change.replica === replica);
   const before = changes.findLast(({ at }) => at <= from);
   return before?.isReady === true && !changes.some(({ at, isReady }) => at > from && at <= to && !isReady);
 }
 
-/** Trail of a patient: answers, the wire, the probes, the tables. */
+/** Everything recorded about a patient: responses, notifications, probes, tables. */
 export function trailOf(evidence: Evidence, patientId: string | undefined, registration?: Registration): string[] {
   const lines: { at: number; text: string }[] = (registration?.attempts ?? []).map(({ at, endedAt, status, code }) => {
     return {
       at,
-      text: `POST ${registration?.surname} under ${registration?.key}: ${status || "no answer"} ${code} after ${Math.round(endedAt - at)} ms`,
+      text: `POST ${registration?.surname} under ${registration?.key}: ${status || "no response"} ${code} after ${Math.round(endedAt - at)} ms`,
     };
   });
-  const { records, heard, observations, ledger } = evidence;
+  const { records, seenNotifications, observations, ledger } = evidence;
   const ids = new Set(
-    heard.filter(({ body }) => patientId !== undefined && body.includes(patientId)).map(({ messageId }) => messageId),
+    seenNotifications
+      .filter(({ body }) => patientId !== undefined && body.includes(patientId))
+      .map(({ messageId }) => messageId),
   );
-  for (const { at, messageId } of heard)
+  for (const { at, messageId } of seenNotifications)
     if (ids.has(messageId)) lines.push({ at, text: `message ${messageId} on the notify exchange` });
   for (const { at, event, replica, facts } of observations) {
     if (ids.has(String(facts["messageId"])))
@@ -87,7 +89,7 @@ export function trailOf(evidence: Evidence, patientId: string | undefined, regis
   const begin = lines[0]?.at ?? 0;
   for (const { name, detail, from, to } of ledger.faults) {
     if (to > begin && from < (lines.at(-1)?.at ?? 0) + 10_000)
-      lines.push({ at: from, text: `fault ${name} ${detail}, healed after ${Math.round(to - from)} ms` });
+      lines.push({ at: from, text: `fault ${name} ${detail}, ended after ${Math.round(to - from)} ms` });
   }
   const places = {
     "patient-registry": records.patients.filter((row) => row.patientId === patientId).length,
@@ -99,14 +101,14 @@ export function trailOf(evidence: Evidence, patientId: string | undefined, regis
   const found = Object.entries(places)
     .map(([place, count]) => `${count} in ${place}`)
     .join(", ");
-  const told = lines
+  const described = lines
     .toSorted((one, other) => one.at - other.at)
-    .map(({ at, text }) => `${moment(evidence, at)} ${text}`);
-  return [...told, `in the end patient ${patientId ?? "without an id"}: ${found}`];
+    .map(({ at, text }) => `${timeOf(evidence, at)} ${text}`);
+  return [...described, `at the end, patient ${patientId ?? "without an id"}: ${found}`];
 }
 
-/** Seconds since the first thing that was said. */
-export function moment({ ledger }: Evidence, at: number): string {
+/** Seconds since the first message. */
+export function timeOf({ ledger }: Evidence, at: number): string {
   const begin = Math.min(ledger.updates[0]?.at ?? at, ledger.registrations[0]?.attempts[0]?.at ?? at);
   return `${((at - begin) / 1000).toFixed(3)} s`;
 }

@@ -1,11 +1,11 @@
-import { acceptedAs, type Asked } from "../ledger.ts";
-import { type Evidence, type Finding, moment, trailOf } from "./evidence.ts";
+import { acceptedPatientId, type HttpRequest } from "../ledger.ts";
+import { type Evidence, type Finding, timeOf, trailOf } from "./evidence.ts";
 
 /** Promises about patients: request/response and notify, end to end. */
 
 export function acceptedOnce(evidence: Evidence): Finding[] {
-  const { ledger, records, askedAgain } = evidence;
-  const again = new Map(askedAgain.map(({ registration, attempt }) => [registration, attempt] as const));
+  const { ledger, records, repeatedAtEnd } = evidence;
+  const again = new Map(repeatedAtEnd.map(({ registration, attempt }) => [registration, attempt] as const));
   const rowsOf = Map.groupBy(records.patients, ({ surname }) => surname);
   return ledger.registrations.flatMap((registration) => {
     const attempts = [...registration.attempts, again.get(registration)];
@@ -13,10 +13,10 @@ export function acceptedOnce(evidence: Evidence): Finding[] {
     const [patientId] = ids;
     const rows = rowsOf.get(registration.surname) ?? [];
     const isOnce = ids.size === 1 && rows.length === 1 && rows[0]?.patientId === patientId;
-    // Nobody was told that the patient is there; then there may be one all the same
-    const isUntold = ids.size === 0 && rows.length <= 1;
-    if (isOnce || isUntold) return [];
-    const what = `${registration.surname} was accepted as ${[...ids].join(" and ") || "nobody"}, and is ${rows.length} times in the registry`;
+    // Without a 201 the patient may exist or not
+    const isUnconfirmed = ids.size === 0 && rows.length <= 1;
+    if (isOnce || isUnconfirmed) return [];
+    const what = `${registration.surname} was accepted as ${[...ids].join(" and ") || "no patient"}, and is in the registry ${rows.length} times`;
     return [{ what, trail: trailOf(evidence, patientId, registration) }];
   });
 }
@@ -41,7 +41,7 @@ function onceEach(evidence: Evidence, rows: readonly { patientId: string }[], wh
   });
 }
 
-export function askedFor(evidence: Evidence): Finding[] {
+export function noneInvented(evidence: Evidence): Finding[] {
   const { ledger, records } = evidence;
   const surnames = new Set(ledger.registrations.map(({ surname }) => surname));
   const patients = new Set(records.patients.map(({ patientId }) => patientId));
@@ -50,7 +50,7 @@ export function askedFor(evidence: Evidence): Finding[] {
     .map(({ patientId, surname }) => `${surname} (${patientId}) is in the registry`);
   const invented = [...records.appointments, ...records.registrations]
     .filter(({ patientId }) => !patients.has(patientId))
-    .map(({ patientId }) => `${patientId} has an appointment or a count, and is not in the registry`);
+    .map(({ patientId }) => `${patientId} has an appointment or is counted, and is not in the registry`);
   return [...unasked, ...invented, ...ledger.wrongPatients].map((what) => ({ what, trail: [] }));
 }
 
@@ -63,24 +63,24 @@ export function noSlotTwice(evidence: Evidence): Finding[] {
   });
 }
 
-/** What was done in spite of a failure is what a repeat under the same key gets. */
+/** After a failed response, a repeat under the same key returns the patient that the first request registered. */
 export function foundUnderItsKey(evidence: Evidence): Finding[] {
-  const { askedAgain, recordsBefore, ledger, areAllAccepted } = evidence;
-  const findings = askedAgain.flatMap(({ registration, attempt }) => {
+  const { repeatedAtEnd, recordsBefore, ledger, areAllAccepted } = evidence;
+  const findings = repeatedAtEnd.flatMap(({ registration, attempt }) => {
     const before = recordsBefore?.patients.find(({ surname }) => surname === registration.surname);
     const isFound = attempt.status === 201 && (before === undefined || before.patientId === attempt.patientId);
     if (isFound) return [];
-    const what = `${registration.surname}, asked again when all was well, was answered ${attempt.status} ${attempt.code}`;
+    const what = `${registration.surname}, repeated at the end, got ${attempt.status} ${attempt.code}`;
     return [{ what, trail: trailOf(evidence, before?.patientId, registration) }];
   });
   if (areAllAccepted) return findings;
   const open = ledger.registrations.filter(
-    (registration) => acceptedAs(registration) === undefined && registration.attempts.length > 2,
+    (registration) => acceptedPatientId(registration) === undefined && registration.attempts.length > 2,
   );
   return [
     ...findings,
     ...open.map((registration) => ({
-      what: `${registration.surname} was not accepted, however often`,
+      what: `${registration.surname} was not accepted after ${registration.attempts.length} attempts`,
       trail: trailOf(evidence, undefined, registration),
     })),
   ];
@@ -88,8 +88,8 @@ export function foundUnderItsKey(evidence: Evidence): Finding[] {
 
 const refusedMs = 10_000;
 
-/** Load is refused during an outage, and 10 s after it at most; and never as if its sender were to blame. */
-export function refusedInTime(evidence: Evidence): Finding[] {
+/** Requests fail only during an outage and for 10 s after it, and never with a client error. */
+export function refusedOnlyDuringOutage(evidence: Evidence): Finding[] {
   const { ledger } = evidence;
   const posts = ledger.registrations.flatMap((registration) =>
     registration.attempts.map((asked) => ({ asked, what: `the POST of ${registration.surname}`, registration })),
@@ -100,31 +100,34 @@ export function refusedInTime(evidence: Evidence): Finding[] {
     if (status === 200 || status === 201 || (isUnavailable(asked) && isDuringOutage(evidence, asked))) return [];
     const fault = ledger.faults.findLast(({ from }) => from <= asked.endedAt);
     const since =
-      fault === undefined
-        ? "before any fault"
-        : `${((at - fault.to) / 1000).toFixed(1)} s after ${fault.name} was healed`;
+      fault === undefined ? "before any fault" : `${((at - fault.to) / 1000).toFixed(1)} s after ${fault.name} ended`;
     return [
       {
-        what: `${what} was refused (${status} ${code}) at ${moment(evidence, at)}, ${since}`,
-        trail: registration === undefined ? [] : trailOf(evidence, acceptedAs(registration), registration),
+        what: `${what} failed (${status} ${code}) at ${timeOf(evidence, at)}, ${since}`,
+        trail: registration === undefined ? [] : trailOf(evidence, acceptedPatientId(registration), registration),
       },
     ];
   });
 }
 
-function isUnavailable({ status }: Asked): boolean {
+function isUnavailable({ status }: HttpRequest): boolean {
   return status === 0 || status >= 500;
 }
 
-function isDuringOutage({ ledger }: Evidence, { at, endedAt }: Asked): boolean {
+function isDuringOutage({ ledger }: Evidence, { at, endedAt }: HttpRequest): boolean {
   return ledger.faults.some(({ from, to }) => at <= to + refusedMs && endedAt >= from);
 }
 
-/** A notification that had its effect stands in the inbox of each subscriber, once. */
-export function notedInInbox(evidence: Evidence): Finding[] {
+/** Each subscriber's inbox has each notification exactly once. */
+export function onceInInbox(evidence: Evidence): Finding[] {
   const { records } = evidence;
   return Object.entries(records.inboxes).flatMap(([service, ids]) => {
     if (ids.length === records.patients.length) return [];
-    return [{ what: `${service} noted ${ids.length} notifications of ${records.patients.length} patients`, trail: [] }];
+    return [
+      {
+        what: `${service} has ${ids.length} notifications of ${records.patients.length} patients in its inbox`,
+        trail: [],
+      },
+    ];
   });
 }

@@ -1,9 +1,9 @@
 import { personalData } from "../ledger.ts";
-import { type Evidence, type Finding, moment } from "./evidence.ts";
+import { type Evidence, type Finding, timeOf } from "./evidence.ts";
 
 /** Promises about the system as a whole. */
 
-/** A collected heap differs by caches and compiled code. */
+/** Caches and compiled code change the heap's size even after garbage collection. */
 const heapSlackBytes = 24 * 1024 * 1024;
 const handleSlack = 3;
 
@@ -12,20 +12,20 @@ export function nothingLeft({ left, records }: Evidence): Finding[] {
   return [...left, ...unsent].map((what) => ({ what, trail: [] }));
 }
 
-/** Each fault that was to be injected did strike something at least once. */
-export function everyFaultStruck({ ledger }: Evidence): Finding[] {
+/** Each selected fault was injected at least once. */
+export function everyFaultInjected({ ledger }: Evidence): Finding[] {
   const kinds = [...Map.groupBy(ledger.faults, ({ name }) => name)];
-  const missed = kinds.filter(([, all]) => all.every(({ isMissed }) => isMissed === true));
-  return [...ledger.notInjected, ...missed.map(([name, [first]]) => `${name} struck nothing: ${first?.detail}`)].map(
+  const missed = kinds.filter(([, all]) => all.every(({ isSkipped }) => isSkipped === true));
+  return [...ledger.notInjected, ...missed.map(([name, [first]]) => `${name} found no target: ${first?.detail}`)].map(
     (what) => ({ what, trail: [] }),
   );
 }
 
-export function cameBack(evidence: Evidence): Finding[] {
-  return evidence.ledger.faults.flatMap(({ name, detail, from, recoveredMs, complaints }) => {
-    const at = `${name} ${detail} at ${moment(evidence, from)}`;
-    const stayed = recoveredMs === undefined ? ["the system did not come back"] : [];
-    return [...stayed, ...complaints].map((what) => ({
+export function recovered(evidence: Evidence): Finding[] {
+  return evidence.ledger.faults.flatMap(({ name, detail, from, recoveredMs, problems }) => {
+    const at = `${name} ${detail} at ${timeOf(evidence, from)}`;
+    const notRecovered = recoveredMs === undefined ? ["the system did not recover"] : [];
+    return [...notRecovered, ...problems].map((what) => ({
       what: `${at}: ${what}`,
       trail: readinessAfter(evidence, from),
     }));
@@ -36,38 +36,42 @@ function readinessAfter(evidence: Evidence, from: number): string[] {
   return evidence.ledger.readiness
     .filter(({ at }) => at > from && at < from + 60_000)
     .slice(0, 20)
-    .map(({ replica, at, isReady }) => `${moment(evidence, at)} ${replica} ${isReady ? "is ready" : "is not ready"}`);
+    .map(({ replica, at, isReady }) => `${timeOf(evidence, at)} ${replica} ${isReady ? "is ready" : "is not ready"}`);
 }
 
-export function noneDiedByItself(evidence: Evidence): Finding[] {
+export function noUnexpectedExit(evidence: Evidence): Finding[] {
   return evidence.unexpectedExits.map(({ replica, at, exit, lastLines }) => ({
-    what: `${replica} ended by itself (${exit.signal ?? exit.code}) at ${moment(evidence, at)}`,
+    what: `${replica} exited on its own (${exit.signal ?? exit.code}) at ${timeOf(evidence, at)}`,
     trail: lastLines,
   }));
 }
 
-export function backWhereTheyBegan({ weights }: Evidence): Finding[] {
-  if (weights === undefined) return [];
-  const { before, after } = weights;
+export function resourcesReturned({ resources }: Evidence): Finding[] {
+  if (resources === undefined) return [];
+  const { before, after } = resources;
   const findings: string[] = [];
   for (const { replica, service, heapBytes, handles, connections } of after.replicas) {
     const first = before.replicas.filter((one) => one.service === service);
     const most = (of: (one: (typeof first)[number]) => number): number => Math.max(...first.map(of));
     const heapLimit = most((one) => one.heapBytes) + heapSlackBytes;
     if (heapBytes > heapLimit)
-      findings.push(`${replica} holds ${mebibytes(heapBytes)}, at first ${mebibytes(most((one) => one.heapBytes))}`);
+      findings.push(
+        `${replica} holds ${mebibytes(heapBytes)}, before the load ${mebibytes(most((one) => one.heapBytes))}`,
+      );
     if (handles > most((one) => one.handles) + handleSlack)
-      findings.push(`${replica} holds ${handles} handles, at first ${most((one) => one.handles)}`);
+      findings.push(`${replica} holds ${handles} handles, before the load ${most((one) => one.handles)}`);
     if (connections !== most((one) => one.connections))
-      findings.push(`${replica} holds ${connections} connections, at first ${most((one) => one.connections)}`);
+      findings.push(`${replica} holds ${connections} connections, before the load ${most((one) => one.connections)}`);
   }
   for (const service of new Set([...Object.keys(before.channels), ...Object.keys(after.channels)])) {
     const first = before.channels[service] ?? 0;
     const count = after.channels[service] ?? 0;
-    if (count !== first) findings.push(`${service} holds ${count} channels, at first ${first}`);
+    if (count !== first) findings.push(`${service} holds ${count} channels, before the load ${first}`);
   }
   if (after.replicas.length !== before.replicas.length)
-    findings.push(`${after.replicas.length} replicas weighed themselves, at first ${before.replicas.length}`);
+    findings.push(
+      `${after.replicas.length} replicas recorded their resources, before the load ${before.replicas.length}`,
+    );
   return findings.map((what) => ({ what, trail: [] }));
 }
 
@@ -75,7 +79,7 @@ function mebibytes(bytes: number): string {
   return `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 }
 
-export function personalDataNowhere({ ledger, dead }: Evidence): Finding[] {
+export function noPersonalData({ ledger, dead }: Evidence): Finding[] {
   const printed = Object.entries(Object.groupBy(ledger.personalDataPrinted, (name) => name));
   const lines = printed.map(([name, all = []]) => `${name} printed a name or birth date in ${all.length} lines`);
   const headers = dead

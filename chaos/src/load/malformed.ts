@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
-import type { Bare, Properties } from "../bare.ts";
+import type { BareClient, Properties } from "../bare-client.ts";
 import { monotonicMs } from "../clock.ts";
 import { type Ledger, type Malformed, person, type Target } from "../ledger.ts";
 import type { Random } from "../random.ts";
 
-/** Malformed input of every kind to every receiver. Persistent, so that what happens to it is the receiver's doing. */
+/** Sends every kind of malformed message to every receiver. The messages are persistent, so that the receiver decides their fate and not a restart. */
 
 const malformedEveryMs = 700;
 const targets: readonly Target[] = ["score_updates", "notify.patient.add", "add_patient", "get_patient"];
@@ -36,18 +36,18 @@ const kinds: Readonly<Record<string, Kind>> = {
   },
 };
 
-/** No reply address, or none of a server-named reply queue */
+/** Missing reply addresses, and addresses that are not of a server-named reply queue */
 const unusable = ["", "notify.patient.add.scheduling", "amq.gen-../x", "no-such-queue"] as const;
 
 export class MalformedInput {
-  readonly #bare: Bare;
+  readonly #bare: BareClient;
   readonly #ledger: Ledger;
   readonly #random: Random;
-  /** All combinations, in a random order, again and again */
+  /** The rest of the combinations, in random order; refilled when empty */
   #left: { target: Target; kind: string }[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(bare: Bare, ledger: Ledger, random: Random) {
+  constructor(bare: BareClient, ledger: Ledger, random: Random) {
     this.#bare = bare;
     this.#ledger = ledger;
     this.#random = random;
@@ -62,7 +62,7 @@ export class MalformedInput {
     this.#timer = undefined;
   }
 
-  /** To each target several, so that each replica has its share */
+  /** Sends several messages to each target, so that each replica receives some */
   async sendSome(): Promise<void> {
     for (const target of [...targets, ...targets, ...targets, ...targets]) await this.#send(target, "no JSON");
   }

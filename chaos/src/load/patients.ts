@@ -3,18 +3,25 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { monotonicMs, within } from "../clock.ts";
 import { get, send } from "../http.ts";
-import { acceptedAs, type Asked, type Attempt, type Ledger, person, type Registration } from "../ledger.ts";
+import {
+  acceptedPatientId,
+  type HttpRequest,
+  type Attempt,
+  type Ledger,
+  person,
+  type Registration,
+} from "../ledger.ts";
 import type { Random } from "../random.ts";
 
-/** Patients over HTTP, as a careful client adds them: the same key until it is accepted. */
+/** Adds patients over HTTP as a careful client does: it repeats a request under the same key until it is accepted. */
 
 const patientEveryMs = 200;
 const attemptTimeoutMs = 12_000;
-/** Of those that are accepted */
+/** Share of the accepted patients */
 const repeated = 0.1;
 const reused = 0.03;
 const lookedUp = 0.2;
-/** Of those that fail at first: a careless client */
+/** Share of the clients that give up after a failure */
 const givenUp = 0.05;
 
 const Answer = z.object({ patientId: z.string().optional(), code: z.string().optional() });
@@ -40,18 +47,18 @@ export class Patients {
     }, patientEveryMs);
   }
 
-  /** No new ones; those at work go on. */
+  /** Starts no new registrations. Those in progress continue. */
   pause(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
   }
 
-  /** Until nobody is at work. @returns false when somebody still is after the time */
+  /** Waits until no registration is in progress. @returns false after the timeout */
   async idle(timeoutMs: number): Promise<boolean> {
     return within(timeoutMs, () => this.#working.size === 0);
   }
 
-  /** Until each is accepted or given up. @returns false when some were not within the time: they are given up then */
+  /** Waits until each registration is accepted or given up. @returns false if the timeout made the rest give up */
   async finish(timeoutMs: number): Promise<boolean> {
     this.pause();
     const isDone = await this.idle(timeoutMs);
@@ -60,9 +67,9 @@ export class Patients {
     return isDone;
   }
 
-  /** What careless clients left open, asked once more under their keys. @returns those that had to be, with what they got now */
-  async askAgain(): Promise<{ registration: Registration; attempt: Attempt }[]> {
-    const open = this.#ledger.registrations.filter((registration) => acceptedAs(registration) === undefined);
+  /** Repeats each registration that was never accepted, under its key. @returns these registrations with the new attempt */
+  async repeatUnanswered(): Promise<{ registration: Registration; attempt: Attempt }[]> {
+    const open = this.#ledger.registrations.filter((registration) => acceptedPatientId(registration) === undefined);
     const again: { registration: Registration; attempt: Attempt }[] = [];
     for (const registration of open) again.push({ registration, attempt: await this.#post(registration) });
     return again;
@@ -83,7 +90,7 @@ export class Patients {
       isReused: this.#random.chance(reused),
       isLookedUp: this.#random.chance(lookedUp),
     };
-    while (acceptedAs(registration) === undefined && !registration.isGivenUp) {
+    while (acceptedPatientId(registration) === undefined && !registration.isGivenUp) {
       const attempt = await this.#post(registration);
       registration.attempts.push(attempt);
       if (attempt.status === 201) break;
@@ -115,18 +122,18 @@ export class Patients {
     }
   }
 
-  /** Another person under the same key is refused, or nobody answers now; never is it taken. */
+  /** Another person under the same key must be refused; a failed request is possible, an accepted one is not. */
   async #reuseKey({ key, surname }: Registration): Promise<void> {
     const { status } = await this.#post({ surname: `Not-${surname}`, key, attempts: [], isGivenUp: false });
     if (status < 400 && status > 0)
-      this.#ledger.wrongPatients.push(`the key of ${surname} took another person: ${status}`);
+      this.#ledger.wrongPatients.push(`another person was accepted under the key of ${surname}: ${status}`);
   }
 
   async #lookUp(registration: Registration): Promise<void> {
-    const patientId = acceptedAs(registration);
+    const patientId = acceptedPatientId(registration);
     const { surname } = registration;
     const at = monotonicMs();
-    const end = (status: number, code: string): Asked => ({ at, endedAt: monotonicMs(), status, code });
+    const end = (status: number, code: string): HttpRequest => ({ at, endedAt: monotonicMs(), status, code });
     try {
       const { status, body } = await get(`${this.#url}/patients/${patientId}`, attemptTimeoutMs);
       this.#ledger.lookups.push({ surname, ...end(status, Answer.parse(JSON.parse(body)).code ?? "") });
@@ -139,5 +146,5 @@ export class Patients {
 }
 
 function failureOf(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : "no answer";
+  return error instanceof Error && "code" in error ? String(error.code) : "no response";
 }

@@ -3,7 +3,7 @@ import { monotonicMs } from "../clock.ts";
 import type { Ledger } from "../ledger.ts";
 import type { Replica } from "../replica.ts";
 
-/** Score updates by the real producer, lines on its stdin, and what the displays print of them. */
+/** Score updates, written to the stdin of the real score-producer and read from the output of the displays. */
 
 const updateEveryMs = 100;
 const printed = /Chaos \d+: Order \d+ {2}update (\d+)$/;

@@ -1,4 +1,4 @@
-/** Preloaded into each service of a mutant's run: patches the sources that the mutant names while they are loaded. */
+/** Preloaded into each service in a mutant's run. Patches the sources that the mutant names while they are loaded. */
 import { registerHooks } from "node:module";
 import { mutantNamed } from "../mutant.ts";
 

@@ -1,7 +1,7 @@
 /**
- * Preloaded into each service (`--import`): writes down its diagnostics messages, each with the moment by the machine's one monotonic clock,
- * and obeys orders: to kill itself at a named point, to set its clock wrong, to weigh itself. Written synchronously, so that a kill -9
- * loses nothing.
+ * Preloaded into each service (`--import`). Records its diagnostics messages with the time of the machine's monotonic clock, and follows
+ * orders: to kill the process at a named point, to shift its clock, to record its memory and handles. Writes synchronously, so that a
+ * kill -9 loses no record.
  */
 import { subscribe } from "node:diagnostics_channel";
 import { openSync, readFileSync, rmSync, writeSync } from "node:fs";
@@ -26,7 +26,7 @@ const events = [
   "connection",
 ] as const satisfies readonly (keyof AmqpKitEvents)[];
 const points = ["outbox:committed", "outbox:sent", "inbox:committed"];
-const lookEveryMs = 100;
+const pollIntervalMs = 100;
 
 const output = openSync(process.env["CHAOS_RECORDS"] ?? "", "a");
 const ordersFile = process.env["CHAOS_ORDERS"] ?? "";
@@ -38,7 +38,7 @@ for (const point of points) {
   subscribe(point, (facts) => {
     record(point, facts);
     if (orders().killAt !== point) return;
-    // The one that is started next shall not die of the same order
+    // The next process must not follow the same order
     rmSync(ordersFile, { force: true });
     record("killed", { at: point });
     process.kill(process.pid, "SIGKILL");
@@ -56,9 +56,9 @@ setInterval(() => {
   clockShiftMs = shift;
   if (sample > lastSample) {
     lastSample = sample;
-    weigh();
+    recordResources();
   }
-}, lookEveryMs).unref();
+}, pollIntervalMs).unref();
 
 function orders(): Orders {
   try {
@@ -68,10 +68,10 @@ function orders(): Orders {
   }
 }
 
-function weigh(): void {
+function recordResources(): void {
   setFlagsFromString("--expose-gc");
   const collect: () => void = runInNewContext("gc");
-  // What the first one frees may hold buffers that the second one frees
+  // The second collection frees buffers of objects that the first one freed
   collect();
   collect();
   const { heapUsed, external } = process.memoryUsage();

@@ -20,12 +20,12 @@ const readPasswords = `Object.values(JSON.parse(require("fs").readFileSync("/sec
   .flatMap((one) => (typeof one === "string" ? one : Object.values(one))).join("\\n")`;
 
 const isAskedFor = process.env["COMPOSE"] === "yes";
-const whyNot = isAskedFor
+const unavailableReason = isAskedFor
   ? await whyNoCompose()
   : "needs COMPOSE=yes, since it takes some minutes and most of the machine";
 
 function skipUnlessPossible({ skip }: TestContext): void {
-  if (whyNot !== undefined) skip(whyNot);
+  if (unavailableReason !== undefined) skip(unavailableReason);
 }
 
 /** One after the other, on one system that was started from nothing. */
@@ -33,7 +33,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
   let project: ComposeProject;
 
   beforeAll(async () => {
-    if (whyNot !== undefined) return;
+    if (unavailableReason !== undefined) return;
     // The ledger's client is one address
     project = await ComposeProject.create(["docker-compose.yml"], { RATE_LIMIT_PER_MINUTE: "100000" });
     await project.compose("build", "--quiet");
@@ -193,13 +193,13 @@ describe("docker compose", { timeout: 300_000 }, () => {
     load.start();
     const running = (await project.containers()).filter(({ service }) => !oneShots.includes(service));
     for (const container of running) {
-      await strike(ledger, `${container.service} killed`, async () => {
+      await inject(ledger, `${container.service} killed`, async () => {
         process.kill(container.pid, "SIGKILL");
         await expectHealthyAgain(container, true);
       });
     }
     for (const service of new Set(running.map(({ service }) => service))) {
-      await strike(ledger, `${service} restarted`, async () => {
+      await inject(ledger, `${service} restarted`, async () => {
         await project.compose("restart", service);
         for (const container of await project.containers(service)) await expectHealthyAgain(container, false);
       });
@@ -344,8 +344,8 @@ async function expectScores(url: string): Promise<void> {
   await expect.poll(shown, { timeout: 60_000, interval: 500 }).not.toBe(before);
 }
 
-async function strike(ledger: Ledger, name: string, work: () => Promise<void>): Promise<void> {
-  const record = { name, detail: "", from: monotonicMs(), to: Infinity, recoveredMs: undefined, complaints: [] };
+async function inject(ledger: Ledger, name: string, work: () => Promise<void>): Promise<void> {
+  const record = { name, detail: "", from: monotonicMs(), to: Infinity, recoveredMs: undefined, problems: [] };
   ledger.faults.push(record);
   await work();
   record.to = monotonicMs();
@@ -358,15 +358,15 @@ function evidenceOf(ledger: Ledger, records: Evidence["records"]): Evidence {
     ledger,
     records,
     recordsBefore: undefined,
-    askedAgain: [],
+    repeatedAtEnd: [],
     areAllAccepted: true,
     left: [],
     dead: [],
     observations: [],
     replies: new Map(),
-    heard: [],
-    weights: undefined,
-    bareLosses: [],
+    seenNotifications: [],
+    resources: undefined,
+    bareConnectionLosses: [],
     loadBeganAt: 0,
     loadEndedAt: monotonicMs(),
     unexpectedExits: [],

@@ -8,19 +8,20 @@ import type { Report } from "../../src/report.ts";
 import { mutantNamed } from "../../src/mutant.ts";
 
 const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
-/** What the ledger must see of each */
-const seen: Readonly<Record<string, string>> = {
+/** The claim that each mutant must violate */
+const violated: Readonly<Record<string, string>> = {
   "ack-before-work": "every patient",
   "begins-late": "no request is begun more than 100 ms after its time limit",
   "confirms-ignored": "every patient has exactly one appointment",
-  "inbox-left-out": "every patient is counted once in the reports",
+  "inbox-left-out": "every patient is counted exactly once in the reports",
   "no-outbox": "every patient has exactly one appointment",
 };
 
 const alwaysRun = "no-outbox";
 
 function skipUnlessAll(skip: TestContext["skip"]): void {
-  if (process.env["CHAOS_MUTANTS"] !== "all") skip("needs CHAOS_MUTANTS=all, since it takes most of a minute");
+  if (process.env["CHAOS_MUTANTS"] !== "all")
+    skip("needs CHAOS_MUTANTS=all, because each mutant takes most of a minute");
 }
 
 async function chaos(...args: string[]): Promise<{ code: number | null; report: Report }> {
@@ -37,18 +38,18 @@ async function chaos(...args: string[]): Promise<{ code: number | null; report: 
   onTestFinished(() => run.close());
   const { code } = await run.exited;
   const output = run.lines.map(({ text }) => text).join("\n");
-  // Shown with a test that fails
+  // vitest shows this when the test fails
   console.log(output);
   return { code, report: JSON.parse(readFileSync(file, "utf8")) };
 }
 
-describe("the ledger sees", { timeout: 300_000 }, () => {
-  test("each mutant there is, by name", () => {
+describe("The ledger", { timeout: 300_000 }, () => {
+  test("has a claim for each mutant", () => {
     const files = globSync(fileURLToPath(new URL("../../mutants/*.ts", import.meta.url)));
-    expect(files.map((file) => basename(file, ".ts")).toSorted()).toEqual(Object.keys(seen));
+    expect(files.map((file) => basename(file, ".ts")).toSorted()).toEqual(Object.keys(violated));
   });
 
-  test.for(Object.entries(seen))("what the mutant %s breaks: %s", async ([name, claim], { skip }) => {
+  test.for(Object.entries(violated))("shows that the mutant %s violates: %s", async ([name, claim], { skip }) => {
     if (name !== alwaysRun) skipUnlessAll(skip);
     const { code, report } = await chaos("--mutant", name);
     const claims = report.violations.map((violation) => violation.claim);
@@ -56,9 +57,9 @@ describe("the ledger sees", { timeout: 300_000 }, () => {
     expect(code).toBe(1);
   });
 
-  test("nothing wrong under the same faults without a mutant", async ({ skip }) => {
+  test("shows no violation under the same faults without a mutant", async ({ skip }) => {
     skipUnlessAll(skip);
-    const mutants = await Promise.all(Object.keys(seen).map(mutantNamed));
+    const mutants = await Promise.all(Object.keys(violated).map(mutantNamed));
     const { code, report } = await chaos("--once", "--faults", mutants.flatMap(({ faults }) => faults).join());
     expect(report.violations).toEqual([]);
     expect(code).toBe(0);

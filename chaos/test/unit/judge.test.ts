@@ -21,7 +21,7 @@ function clean() {
     from: 10_000,
     to: 12_000,
     recoveredMs: 900,
-    complaints: [],
+    problems: [],
   };
   ledger.faults.push(fault);
   ledger.readiness.push({ replica: "score-display-1", at: 0, isReady: true });
@@ -35,7 +35,7 @@ function clean() {
     malformed("to-refuse", "get_patient"),
     malformed("to-drop", "score_updates"),
   );
-  const weighed = {
+  const measured = {
     replicas: [{ replica: "scheduling-1", service: "scheduling" as const, heapBytes: 2e7, handles: 5, connections: 2 }],
     channels: { scheduling: 3 },
   };
@@ -49,7 +49,7 @@ function clean() {
       inboxes: { scheduling: ["m1", "m2"], reporting: ["m1", "m2"] },
     },
     recordsBefore: undefined,
-    askedAgain: [] as Evidence["askedAgain"][number][],
+    repeatedAtEnd: [] as Evidence["repeatedAtEnd"][number][],
     areAllAccepted: true,
     left: [] as string[],
     dead: ["scheduling", "reporting"].map((service) => ({
@@ -65,9 +65,9 @@ function clean() {
       seen("patient-registry-1", 34_900, "request-begun", { messageId: "r1" }),
     ],
     replies: new Map([["c1", { at: 40_010, contentType: "application/problem+json" }]]),
-    heard: [],
-    weights: { before: weighed, after: structuredClone(weighed) },
-    bareLosses: [] as number[],
+    seenNotifications: [],
+    resources: { before: measured, after: structuredClone(measured) },
+    bareConnectionLosses: [] as number[],
     loadBeganAt: 0,
     loadEndedAt: 60_000,
     unexpectedExits: [] as Evidence["unexpectedExits"][number][],
@@ -102,46 +102,49 @@ test("a run in which all was well has no violation", () => {
 
 const doctored: readonly (readonly [string, (run: Run) => unknown])[] = [
   [
-    "every patient accepted is in the registry once",
+    "every accepted patient is in the registry exactly once",
     ({ records }) => records.patients.push({ patientId: "p3", surname: "Patient-2" }),
   ],
-  ["every patient accepted is in the registry once", ({ records }) => records.patients.pop()],
+  ["every accepted patient is in the registry exactly once", ({ records }) => records.patients.pop()],
   ["every patient has exactly one appointment", ({ records }) => records.appointments.pop()],
-  ["every patient is counted once in the reports", ({ records }) => records.registrations.push({ patientId: "p1" })],
-  ["every notification is noted once in each subscriber's inbox", ({ records }) => records.inboxes.reporting.pop()],
   [
-    "no patient exists that was not asked for",
+    "every patient is counted exactly once in the reports",
+    ({ records }) => records.registrations.push({ patientId: "p1" }),
+  ],
+  ["every notification is exactly once in each subscriber's inbox", ({ records }) => records.inboxes.reporting.pop()],
+  [
+    "no patient exists that was not requested",
     ({ records }) => records.patients.push({ patientId: "p3", surname: "Stranger" }),
   ],
   [
-    "no patient exists that was not asked for",
+    "no patient exists that was not requested",
     ({ records }) => records.appointments.push({ patientId: "p3", startsAt: 90, endsAt: 120 }),
   ],
-  ["no slot is booked twice", ({ records }) => records.appointments.forEach((slot) => (slot.startsAt = 0))],
+  ["no appointment slot is booked twice", ({ records }) => records.appointments.forEach((slot) => (slot.startsAt = 0))],
   [
-    "every patient accepted is in the registry once",
+    "every accepted patient is in the registry exactly once",
     ({ ledger, records }) => {
       ledger.registrations[1]!.attempts.length = 0;
       records.patients.push({ patientId: "p3", surname: "Patient-2" });
     },
   ],
   [
-    "every patient accepted is in the registry once",
-    ({ askedAgain, ledger }) => {
+    "every accepted patient is in the registry exactly once",
+    ({ repeatedAtEnd, ledger }) => {
       const [registration, attempt] = [ledger.registrations[1]!, ledger.registrations[1]!.attempts.pop()!];
-      askedAgain.push({ registration, attempt: { ...attempt, patientId: "p3" } });
+      repeatedAtEnd.push({ registration, attempt: { ...attempt, patientId: "p3" } });
     },
   ],
   [
-    "what was done in spite of a failure is found under its key",
-    ({ askedAgain, ledger }) =>
-      askedAgain.push({
+    "a patient registered in spite of a failed response is found under its idempotency key",
+    ({ repeatedAtEnd, ledger }) =>
+      repeatedAtEnd.push({
         registration: ledger.registrations[0]!,
         attempt: { at: 61_000, endedAt: 61_100, status: 422, code: "idempotency_key_reused", patientId: undefined },
       }),
   ],
   [
-    "load is refused for at most the outage and 10 s",
+    "requests fail only during an outage and for 10 s after it",
     ({ ledger }) =>
       ledger.registrations[1]?.attempts.unshift({
         at: 22_500,
@@ -152,12 +155,12 @@ const doctored: readonly (readonly [string, (run: Run) => unknown])[] = [
       }),
   ],
   [
-    "load is refused for at most the outage and 10 s",
+    "requests fail only during an outage and for 10 s after it",
     ({ ledger }) =>
       ledger.lookups.push({ surname: "Patient-1", at: 22_500, endedAt: 22_600, status: 504, code: "request_timeout" }),
   ],
   [
-    "load is refused for at most the outage and 10 s",
+    "requests fail only during an outage and for 10 s after it",
     ({ ledger }) =>
       ledger.registrations[0]?.attempts.unshift({
         at: 10_600,
@@ -167,9 +170,9 @@ const doctored: readonly (readonly [string, (run: Run) => unknown])[] = [
         patientId: undefined,
       }),
   ],
-  ["every malformed notification is set aside", ({ dead }) => dead.pop()],
+  ["every malformed notification is dead-lettered", ({ dead }) => dead.pop()],
   [
-    "no notification in order is set aside",
+    "no valid notification is dead-lettered",
     ({ dead }) => dead.push({ queue: "q.dead", messageId: "m1", body: "", headers: {} }),
   ],
   ["every malformed request with a usable reply queue is answered with an error", ({ replies }) => replies.clear()],
@@ -184,44 +187,41 @@ const doctored: readonly (readonly [string, (run: Run) => unknown])[] = [
     ({ observations }) => observations.push(seen("patient-registry-2", 35_101, "request-begun", { messageId: "r1" })),
   ],
   [
-    "each listener sees the updates in order and none twice",
+    "each listener receives the updates in order and none twice",
     ({ ledger }) => ledger.shown.push({ display: "score-display-1", life: 1, number: 600, at: 60_100 }),
   ],
-  ["from 5 s after a fault every update reaches every listener connected", ({ ledger }) => ledger.shown.splice(400, 1)],
-  ["from 5 s after a fault every update reaches every listener connected", ({ ledger }) => ledger.shown.splice(60, 1)],
-  ["there is such a window after every fault", (run) => (run.loadEndedAt = 17_000)],
+  ["from 5 s after a fault every update reaches every connected listener", ({ ledger }) => ledger.shown.splice(400, 1)],
+  ["from 5 s after a fault every update reaches every connected listener", ({ ledger }) => ledger.shown.splice(60, 1)],
+  ["after every fault there are enough updates to check that", (run) => (run.loadEndedAt = 17_000)],
   [
-    "there is such a window after every fault",
+    "after every fault there are enough updates to check that",
     ({ ledger }) => ledger.readiness.push({ replica: "score-display-1", at: 11_000, isReady: false }),
   ],
-  ["every fault strikes", ({ ledger }) => ledger.faults.forEach((fault) => (fault.isMissed = true))],
-  ["every fault strikes", ({ ledger }) => ledger.notInjected.push("database-full is not injected: no disk")],
+  ["every fault is injected", ({ ledger }) => ledger.faults.forEach((fault) => (fault.isSkipped = true))],
+  ["every fault is injected", ({ ledger }) => ledger.notInjected.push("database-full is not injected: no disk")],
   [
-    "the system comes back from every fault",
+    "the system recovers from every fault",
     ({ ledger }) => ledger.faults.forEach((fault) => (fault.recoveredMs = undefined)),
   ],
+  ["the system recovers from every fault", ({ ledger }) => ledger.faults[0]?.problems.push("something was not back")],
   [
-    "the system comes back from every fault",
-    ({ ledger }) => ledger.faults[0]?.complaints.push("something was not back"),
-  ],
-  [
-    "no process ends by itself",
+    "no process exits on its own",
     ({ unexpectedExits }) =>
       unexpectedExits.push({ replica: "reporting-1", at: 1, exit: { code: 1, signal: null, ms: 5 }, lastLines: [] }),
   ],
   ["nothing is left unacknowledged or in an outbox", ({ left }) => left.push("1 in the outbox")],
   ["nothing is left unacknowledged or in an outbox", ({ records }) => records.outbox.push({ key: "p1" })],
   [
-    "memory, handles, channels and connections are back where they began",
-    ({ weights }) => (weights.after.channels.scheduling = 4),
+    "memory, handles, channels and connections return to their level before the load",
+    ({ resources }) => (resources.after.channels.scheduling = 4),
   ],
   [
-    "memory, handles, channels and connections are back where they began",
-    ({ weights }) => Reflect.deleteProperty(weights.after.channels, "scheduling"),
+    "memory, handles, channels and connections return to their level before the load",
+    ({ resources }) => Reflect.deleteProperty(resources.after.channels, "scheduling"),
   ],
   [
-    "memory, handles, channels and connections are back where they began",
-    ({ weights }) => weights.after.replicas.forEach((one) => (one.heapBytes = 9e7)),
+    "memory, handles, channels and connections return to their level before the load",
+    ({ resources }) => resources.after.replicas.forEach((one) => (one.heapBytes = 9e7)),
   ],
   [
     "patients' names and birth dates are in no log and no header",
@@ -264,9 +264,9 @@ test("a request on its way while no CPU was free may be begun that much later, a
   const run = clean();
   run.observations.push(seen("patient-registry-2", 35_400, "request-begun", { messageId: "r1" }));
   const claim = "no request is begun more than 100 ms after its time limit";
-  run.ledger.starved.push({ from: 29_000, to: 30_200 }, { from: 35_200, to: 36_000 });
+  run.ledger.cpuShortages.push({ from: 29_000, to: 30_200 }, { from: 35_200, to: 36_000 });
   expect(claimsBroken(run)).not.toContain(claim);
-  run.ledger.starved.pop();
+  run.ledger.cpuShortages.pop();
   expect(claimsBroken(run)).toContain(claim);
 });
 
@@ -299,7 +299,7 @@ test("a delayed link excuses as much as it delays, however long the fault lasts"
 test("want of a CPU excuses a request by a second at most", () => {
   const run = clean();
   const claim = "no request is begun more than 100 ms after its time limit";
-  run.ledger.starved.push({ from: 29_000, to: 60_000 });
+  run.ledger.cpuShortages.push({ from: 29_000, to: 60_000 });
   run.observations.push(seen("patient-registry-2", 36_050, "request-begun", { messageId: "r1" }));
   expect(claimsBroken(run)).not.toContain(claim);
   run.observations.push(seen("patient-registry-2", 36_150, "request-begun", { messageId: "r1" }));
@@ -310,8 +310,8 @@ test("a malformed request needs no answer when its own queue was deleted, or its
   const claim = "every malformed request with a usable reply queue is answered with an error";
   expect(brokenUnanswered(queueDeleted("add_patient"))).not.toContain(claim);
   expect(brokenUnanswered(queueDeleted("get_patient"))).toContain(claim);
-  expect(brokenUnanswered(({ bareLosses }) => bareLosses.push(40_000))).not.toContain(claim);
-  expect(brokenUnanswered(({ bareLosses }) => bareLosses.push(39_000))).toContain(claim);
+  expect(brokenUnanswered(({ bareConnectionLosses }) => bareConnectionLosses.push(40_000))).not.toContain(claim);
+  expect(brokenUnanswered(({ bareConnectionLosses }) => bareConnectionLosses.push(39_000))).toContain(claim);
 });
 
 function brokenUnanswered(change: (run: Run) => unknown): string[] {

@@ -10,7 +10,7 @@ const names = globSync(fileURLToPath(new URL("../../mutants/*.ts", import.meta.u
 );
 
 test.for(names)(
-  "the mutant %s finds each text that it replaces, once, and names faults that there are",
+  "Each text that the mutant %s replaces occurs exactly once, and the faults that it names exist",
   async (name) => {
     const mutant = await mutantNamed(name);
     for (const patch of mutant.patches) {
@@ -21,8 +21,8 @@ test.for(names)(
   },
 );
 
-test("a mutant that looks for what is not there fails loudly", async () => {
+test("A mutant fails loudly when the text that it replaces is missing", async () => {
   const { patches } = await mutantNamed("no-outbox");
-  expect(() => patches[0]?.applyTo("something else")).toThrow("stands there 0 times, not once");
+  expect(() => patches[0]?.applyTo("something else")).toThrow("occurs there 0 times, not once");
   await expect(mutantNamed("../src/run")).rejects.toThrow("is not the name of a mutant");
 });

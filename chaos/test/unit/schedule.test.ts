@@ -8,23 +8,23 @@ function first(count: number, seed: number): Planned[] {
   return Array.from({ length: count }, () => planned.next().value);
 }
 
-test("the same seed gives the same faults in the same order at the same pauses, another seed another order", () => {
+test("The same seed gives the same faults in the same order with the same pauses; another seed gives another order", () => {
   expect(first(60, 1)).toEqual(first(60, 1));
   expect(first(60, 2)).not.toEqual(first(60, 1));
 });
 
-test("each kind comes once before any comes twice", () => {
+test("Every fault is injected once before any is injected twice", () => {
   const round = first(faults.length, 3).map(({ fault }) => fault.name);
   expect(round.toSorted()).toEqual(faults.map(({ name }) => name).toSorted());
 });
 
-test("without faults the schedule is empty", () => {
+test("Without faults the schedule is empty", () => {
   expect(schedule([], new Random(1)).next()).toEqual({ done: true, value: undefined });
 });
 
-test("a fault that there is none of is an error that names those there are", () => {
+test("An unknown fault is an error that lists the known ones", () => {
   expect(() => faultsNamed("broker-killed,no-such")).toThrow(
-    /There is no fault "no-such". There are: broker-stopped, /,
+    /Unknown fault "no-such"\. Known faults: broker-stopped, /,
   );
   expect(faultsNamed("")).toEqual([]);
 });

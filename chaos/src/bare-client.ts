@@ -4,15 +4,15 @@ import amqplib, { type ConfirmChannel, type ConsumeMessage, type Options } from 
 import { monotonicMs } from "./clock.ts";
 
 /**
- * A stranger on the wire, in plain amqplib and straight to the broker: sends what is malformed, gets the answers, and reads along what is
- * notified. It comes back when its connection is lost.
+ * A client in plain amqplib, connected directly to the broker: it sends malformed messages, collects the replies, and records all
+ * notifications. It reconnects when its connection is lost.
  */
 
 export type Properties = Options.Publish;
 
 export const problemType = "application/problem+json";
 
-/** "unknown": the connection was lost before the broker said anything. */
+/** "unknown": the connection was lost before the broker confirmed or returned the message. */
 export type Fate = "routed" | "returned" | "unknown";
 
 export interface Reply {
@@ -20,51 +20,51 @@ export interface Reply {
   readonly contentType: string;
 }
 
-export interface Heard {
+export interface SeenNotification {
   readonly at: number;
   readonly messageId: string;
   readonly body: string;
 }
 
-interface Standing {
+interface Session {
   readonly channel: ConfirmChannel;
   readonly replyQueue: string;
   readonly lost: Promise<void>;
 }
 
-export class Bare implements AsyncDisposable {
+export class BareClient implements AsyncDisposable {
   /** By correlation id */
   readonly replies = new Map<string, Reply>();
-  /** What the notify exchange was seen to hand out, while this listened */
-  readonly heard: Heard[] = [];
-  /** When its connection was lost */
-  readonly losses: number[] = [];
+  /** Notifications that this client received */
+  readonly seenNotifications: SeenNotification[] = [];
+  /** Times at which its connection was lost */
+  readonly connectionLosses: number[] = [];
   readonly #urls: readonly string[];
   #turn = 0;
   readonly #exchange: string;
   readonly #returned = new Set<string>();
   readonly #running: Promise<void>;
-  #standing: Standing | undefined;
+  #session: Session | undefined;
   #isClosed = false;
   #close: (() => Promise<void>) | undefined;
 
-  /** @param urls  one after the other is tried */
+  /** @param urls  tried in turn */
   constructor(urls: readonly string[], exchange: string) {
     this.#urls = urls;
     this.#exchange = exchange;
-    this.#running = this.#run();
+    this.#running = this.#keepConnected();
   }
 
-  /** Where answers are to be sent now; undefined while there is no connection. */
+  /** The current reply queue; undefined without a connection. */
   get replyQueue(): string | undefined {
-    return this.#standing?.replyQueue;
+    return this.#session?.replyQueue;
   }
 
-  /** Publishes, mandatory, and resolves with what became of it. */
+  /** Publishes a mandatory message and resolves with its fate. */
   async publish(exchange: string, routingKey: string, body: Buffer, properties: Properties): Promise<Fate> {
-    const standing = this.#standing;
-    if (standing === undefined) return "unknown";
-    const { channel, lost } = standing;
+    const session = this.#session;
+    if (session === undefined) return "unknown";
+    const { channel, lost } = session;
     const mark = randomUUID();
     const headers = { ...properties.headers, "chaos-mark": mark };
     const { promise, resolve } = Promise.withResolvers<Fate>();
@@ -79,29 +79,29 @@ export class Bare implements AsyncDisposable {
     return Promise.race([promise, lost.then(() => "unknown" as const)]);
   }
 
-  async #run(): Promise<void> {
+  async #keepConnected(): Promise<void> {
     while (!this.#isClosed) {
       try {
-        const standing = await this.#stand();
-        this.#standing = standing;
-        await standing.lost;
-        this.losses.push(monotonicMs());
+        const session = await this.#open();
+        this.#session = session;
+        await session.lost;
+        this.connectionLosses.push(monotonicMs());
       } catch {
-        // Nobody there yet, or no exchange
+        // The broker is not reachable, or the exchange does not exist yet
       }
-      this.#standing = undefined;
+      this.#session = undefined;
       await this.#close?.().catch(() => undefined);
       if (!this.#isClosed) await sleep(300);
     }
   }
 
-  async #stand(): Promise<Standing> {
+  async #open(): Promise<Session> {
     const connection = await amqplib.connect(this.#urls[this.#turn++ % this.#urls.length] ?? "", {
       noDelay: true,
       timeout: 5_000,
     });
     const { promise: lost, resolve } = Promise.withResolvers<void>();
-    // amqplib's own `close` waits for ever when the connection is lost meanwhile
+    // amqplib's `close` never resolves if the connection is lost during it
     const ended = new Promise<void>((end) => connection.once("close", () => end()));
     this.#close = () => Promise.race([connection.close(), ended]);
     connection.on("error", () => undefined).on("close", () => resolve());
@@ -110,10 +110,10 @@ export class Bare implements AsyncDisposable {
       .on("error", () => undefined)
       .on("close", () => resolve())
       .on("return", ({ properties }) => this.#returned.add(String(properties.headers?.["chaos-mark"])));
-    const ofOurOwn = { exclusive: true, durable: false, autoDelete: true };
-    const { queue: replyQueue } = await channel.assertQueue("", ofOurOwn);
+    const exclusive = { exclusive: true, durable: false, autoDelete: true };
+    const { queue: replyQueue } = await channel.assertQueue("", exclusive);
     await channel.consume(replyQueue, (message) => this.#onReply(message), { noAck: true });
-    const { queue } = await channel.assertQueue("", ofOurOwn);
+    const { queue } = await channel.assertQueue("", exclusive);
     await channel.bindQueue(queue, this.#exchange, "");
     await channel.consume(queue, (message) => this.#onNotification(message), { noAck: true });
     return { channel, replyQueue, lost };
@@ -123,7 +123,7 @@ export class Bare implements AsyncDisposable {
     if (message === null) return;
     const { correlationId, contentType } = message.properties;
     const before = this.replies.get(String(correlationId));
-    // Of several answers the one that is no error stays
+    // A success replaces an error, and is never replaced
     if (before !== undefined && before.contentType !== problemType) return;
     this.replies.set(String(correlationId), { at: monotonicMs(), contentType: String(contentType) });
   }
@@ -131,7 +131,11 @@ export class Bare implements AsyncDisposable {
   #onNotification(message: ConsumeMessage | null): void {
     if (message === null) return;
     const { properties, content } = message;
-    this.heard.push({ at: monotonicMs(), messageId: String(properties.messageId), body: content.toString() });
+    this.seenNotifications.push({
+      at: monotonicMs(),
+      messageId: String(properties.messageId),
+      body: content.toString(),
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
