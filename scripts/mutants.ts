@@ -15,7 +15,7 @@ interface Mutant {
   /** stands there once */
   find: string;
   replace: string;
-  /** names of tests that must fail then, less the pitfalls' numbers at their ends, and their file in packages/amqp-kit/test/servers */
+  /** names of tests that must fail then, less the pitfalls' numbers at their ends, and their file in packages/amqp-kit/test */
   fails: { in: string; tests: [string, ...string[]] };
 }
 
@@ -34,7 +34,7 @@ const mutants: Mutant[] = [
       });`,
     replace: "",
     fails: {
-      in: "connection.test.ts",
+      in: "long/connection-recovery.test.ts",
       tests: ["right behind a declaration: the process lives, tells of it, and connects again"],
     },
   },
@@ -44,7 +44,7 @@ const mutants: Mutant[] = [
     find: `await Promise.race([look(), lost]);\n      if (isLost) throw new Error("closed");`,
     replace: "void look;\n      void isLost;",
     fails: {
-      in: "connection.test.ts",
+      in: "long/connection-recovery.test.ts",
       tests: ["right behind the handshake's last word: the process lives, tells of it, and connects again"],
     },
   },
@@ -54,7 +54,7 @@ const mutants: Mutant[] = [
     find: `if (this.#model !== model) throw new Error("closed");`,
     replace: "",
     fails: {
-      in: "connection.test.ts",
+      in: "long/connection-recovery.test.ts",
       tests: [
         "a connection lost in the same breath as a channel that publishes was opened: the next notification goes",
       ],
@@ -66,7 +66,7 @@ const mutants: Mutant[] = [
     find: `raw.on("error", (error) => (this.#reason = error));`,
     replace: "",
     fails: {
-      in: "broadcast.test.ts",
+      in: "servers/broadcast-sender.test.ts",
       tests: [
         "a vanished exchange disturbs nothing else: notifications of the same process go on, and no connection is lost",
       ],
@@ -78,7 +78,7 @@ const mutants: Mutant[] = [
     find: "noDelay: true",
     replace: "noDelay: false",
     fails: {
-      in: "defaults.test.ts",
+      in: "long/defaults.test.ts",
       tests: [
         "nothing waits for Nagle's algorithm: a request, and a confirmed message of 4 KiB, take a few milliseconds",
       ],
@@ -90,7 +90,7 @@ const mutants: Mutant[] = [
     find: "await channel.raw.checkExchange(this.#broadcast.name);",
     replace: "",
     fails: {
-      in: "broadcast.test.ts",
+      in: "servers/broadcast-sender.test.ts",
       tests: ["the exchange gone, and the sender not told yet: what it says to a listener that is there arrives"],
     },
   },
@@ -102,7 +102,7 @@ const mutants: Mutant[] = [
     const channel = (shared.admin ??= await this.channel());
     channel.close = () => Promise.resolve();`,
     fails: {
-      in: "notify.test.ts",
+      in: "long/notify-load.test.ts",
       tests: ["it waits for the notifier's exchange: connected, not ready, bound within 5 s of its appearance"],
     },
   },
@@ -112,7 +112,7 @@ const mutants: Mutant[] = [
     find: `this.raw.on("drain", resolve).on("close", resolve);`,
     replace: `this.raw.on("drain", resolve);`,
     fails: {
-      in: "network-faults.test.ts",
+      in: "long/network-faults.test.ts",
       tests: ["a link cut while a sender waits for it to drain: the sender goes on with the next connection"],
     },
   },
@@ -122,7 +122,7 @@ const mutants: Mutant[] = [
     find: "const maxUnconfirmed = 1_000;",
     replace: "const maxUnconfirmed = Infinity;",
     fails: {
-      in: "notify.test.ts",
+      in: "servers/notify-notifier.test.ts",
       tests: ["at most 1,000 are unconfirmed: the next wait for room, within their own time limit"],
     },
   },
@@ -132,7 +132,7 @@ const mutants: Mutant[] = [
     find: "mandatory: true }",
     replace: "mandatory: false }",
     fails: {
-      in: "notify.test.ts",
+      in: "servers/notify-notifier.test.ts",
       tests: ["no queue takes it: rejects, certainly not executed; within 5 s the queues are back"],
     },
   },
@@ -142,7 +142,7 @@ const mutants: Mutant[] = [
     find: "entry.messageId === properties.messageId && !entry.isReturned",
     replace: "properties !== undefined && !entry.isReturned",
     fails: {
-      in: "replies.test.ts",
+      in: "servers/replies.test.ts",
       tests: ["1,000 concurrent requests, half of them to nobody: each return ends its own request only"],
     },
   },
@@ -152,7 +152,7 @@ const mutants: Mutant[] = [
     find: "const pending = this.#pending.get(String(message.properties.correlationId));",
     replace: "const [pending] = this.#pending.values();",
     fails: {
-      in: "replies.test.ts",
+      in: "servers/replies.test.ts",
       tests: ["a late, doubled or foreign reply is ignored and counted"],
     },
   },
@@ -162,7 +162,7 @@ const mutants: Mutant[] = [
     find: "this.#pending.delete(correlationId);",
     replace: "",
     fails: {
-      in: "replies.test.ts",
+      in: "servers/replies.test.ts",
       tests: ["a late, doubled or foreign reply is ignored and counted"],
     },
   },
@@ -172,7 +172,7 @@ const mutants: Mutant[] = [
     find: "/^amq\\.gen-[A-Za-z0-9_-]{1,64}$/.test(replyTo)",
     replace: "replyTo.length < 256",
     fails: {
-      in: "responders.test.ts",
+      in: "servers/responders.test.ts",
       tests: ["a request whose reply_to is not a server-named reply queue is refused and counted, whatever else it is"],
     },
   },
@@ -244,7 +244,7 @@ const specifications = runs.map(({ name, file, tests }) => {
   const project = vitest.projects.find((one) => one.name === name);
   if (project === undefined) throw new Error(`vitest has no project "${name}".`);
   const titles = tests.map((test) => test.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|");
-  return project.createSpecification(join(kit, "test/servers", file), {
+  return project.createSpecification(join(kit, "test", file), {
     testNamePattern: new RegExp(`(${titles})( \\(pitfalls? [^)]*\\))?$`),
   });
 });

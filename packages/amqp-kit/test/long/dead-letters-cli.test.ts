@@ -3,48 +3,14 @@ import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import {
-  amqpMethods,
-  type FetchedMessage,
-  freePorts,
-  privateFolder,
-  startProxy,
-  type VirtualHost,
-} from "@amqp-idioms/local-servers";
+import { amqpMethods, freePorts, privateFolder, startProxy } from "@amqp-idioms/local-servers";
 import { type Cleanup, test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
 import { operatorPermissions } from "../../src/derive/permissions.ts";
-import { connect } from "../../src/index.ts";
-import { orderPlaced, system } from "../contracts.ts";
+import { system } from "../contracts.ts";
 import { amqpKit, cli, systemFile } from "../operator.ts";
 import { bareDeadLetters } from "../peers/bare-dead-letters.ts";
-import { bareNotifier } from "../peers/bare-notify.ts";
-
-const queue = "order.placed.billing";
-const dead = `${queue}.dead`;
-const inQueue = (vhost: VirtualHost, name: string): Promise<FetchedMessage[]> =>
-  vhost.management.getMessages(vhost.name, name);
-const hoursAgo = (hours: number): string => new Date(Date.now() - hours * 3_600_000).toISOString();
-const json = (out: string): unknown[] => out.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line)]));
-
-/** What a handler that always throws, and somebody's garbage, have left: two orders and one message that cannot be read. */
-async function leaveDead(vhost: VirtualHost, cleanup: Cleanup): Promise<void> {
-  const till = cleanup(await connect(vhost.url, { system, service: "till" }));
-  const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
-  for (const orderId of ["1", "2"]) {
-    await till.notify(orderPlaced, { orderId, article: "secret lamp", pieces: 1 }, { messageId: `order-${orderId}` });
-  }
-  await vhost.management.publish(vhost.name, { exchange: "order.placed", body: Buffer.from([0xff, 0x00]) });
-  const failing = await billing.subscribe(
-    orderPlaced,
-    ({ article }) => {
-      throw new RangeError(`no ${article} left`);
-    },
-    { retryDelaysMs: [] },
-  );
-  await expect.poll(() => inQueue(vhost, dead)).toHaveLength(3);
-  await failing.stop();
-}
+import { queue, dead, hoursAgo, json, leaveDead } from "../dead-letters-command.ts";
 
 /** Three that were set aside at known times, for known reasons. */
 async function leaveThree(url: string, cleanup: Cleanup): Promise<Awaited<ReturnType<typeof bareDeadLetters>>> {
@@ -91,32 +57,6 @@ const isWithoutScript = (): boolean => spawnSync("script", ["--version"]).status
 const needsScript = "needs script, of util-linux: apt-get install bsdutils";
 
 describe("amqp-kit dead", () => {
-  test("list counts each queue of the system, groups by reason, service and error, and shows no values", async ({
-    vhost,
-    cleanup,
-  }) => {
-    await leaveDead(vhost, cleanup);
-    const { code, out, errors } = await amqpKit(vhost.url, "dead", "list");
-    expect({ code, errors }).toEqual({ code: 0, errors: "" });
-    const time = /\d{4}-\d\d-\d\dT[\d:.]+Z/g;
-    expect(out.replaceAll(time, "TIME")).toBe(
-      `${dead}: 3 messages
-  2 × handler_failed, billing: RangeError
-      from TIME to TIME
-  1 × invalid_message, billing: InvalidMessageError: Message of "order.placed" is not valid: its body is not UTF-8.
-      at TIME
-order.placed.shipping.dead: not there
-`,
-    );
-    const objects = json((await amqpKit(vhost.url, "dead", "list", "--json")).out);
-    const failed = { reason: "handler_failed", service: "billing", error: "RangeError", messages: 2 };
-    expect(objects).toMatchObject([
-      { queue: dead, messages: 3, groups: [failed, { reason: "invalid_message", messages: 1 }] },
-      { queue: "order.placed.shipping.dead", messages: null, groups: [] },
-    ]);
-    expect((await amqpKit(vhost.url, "dead", "list", "order.placed.shipping.dead")).out).not.toContain("billing");
-  });
-
   test("show tells a message in full, as text or base64, and moves no cursor", async ({ vhost, cleanup }) => {
     await leaveDead(vhost, cleanup);
     const order = await amqpKit(vhost.url, "dead", "show", "--id", "order-2");
@@ -134,37 +74,6 @@ order.placed.shipping.dead: not there
     expect(shown.out).toContain("message without an id");
     expect(shown.out).toContain("    a\\u001b[2Jb\n    c\n");
     expect(shown.out).toContain("header x\\u009b: \\u202ed");
-  });
-
-  test("requeue sends back to the one subscriber, under the same id, without what a broker acts upon (pitfalls 90b, 92)", async ({
-    vhost,
-    broker,
-    cleanup,
-  }) => {
-    const billing = cleanup(await bareDeadLetters(vhost.url, queue));
-    const shipping = cleanup(await bareDeadLetters(vhost.url, "order.placed.shipping"));
-    // Where a notification would go to both
-    cleanup(await bareNotifier(vhost.url, "order.placed", ["billing", "shipping"]));
-    const { username } = new URL(broker.url);
-    const headers = {
-      CC: [dead],
-      "x-mine": 1,
-      "amqp-kit-attempt": 6,
-      "amqp-kit-error": "Error",
-      "idempotency-key": "k",
-    };
-    const properties = { type: "order.placed", appId: "till", correlationId: "c", replyTo: "r", priority: 3 };
-    const dangers = { expiration: "600000", userId: decodeURIComponent(username) };
-    await billing.setAside([{ body: "1", messageId: "one", headers, ...properties, ...dangers }]);
-    const { code, out } = await amqpKit(vhost.url, "dead", "requeue", dead);
-    expect({ code, out }).toEqual({ code: 0, out: `${dead}: 1 of 1 message sent back to ${queue}\n` });
-    const [message, ...others] = await billing.drain(queue);
-    expect(others).toEqual([]);
-    expect(message?.content.toString()).toBe("1");
-    expect(message?.properties).toMatchObject({ messageId: "one", deliveryMode: 2, ...properties });
-    expect(message?.properties.headers).toEqual({ "idempotency-key": "k" });
-    expect([message?.properties.expiration, message?.properties.userId]).toEqual([undefined, undefined]);
-    expect([await billing.count(dead), await shipping.count("order.placed.shipping")]).toEqual([0, 0]);
   });
 
   test("requeue sends back some: by id, reason, age or number", async ({ vhost, cleanup }) => {

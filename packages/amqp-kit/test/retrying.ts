@@ -1,0 +1,1 @@
+export const json = { content_type: "application/json" };
