@@ -480,6 +480,12 @@ const violations: Violation[] = [
     };
   }),
   {
+    what: "a workflow that calls a script that does not exist",
+    fails: "workflows",
+    because: /ci\.yml: package\.json has no script planted/,
+    plant: { ".github/workflows/ci.yml": (text) => (text ?? "").replace("npm run check", "npm run planted") },
+  },
+  {
     what: "a subscriber that the broker's definitions do not know",
     fails: "definitions",
     because: /packages\/contracts\/definitions\.json: is not what system\.ts says any more/,

@@ -19,8 +19,8 @@ const system = defineSystem({
 });
 
 const url = process.env["AMQP_URL"] ?? "amqp://localhost";
-await using shop = await connect(url, { system, service: "shop" });
-await using warehouse = await connect(url, { system, service: "warehouse" });
+const shop = await connect(url, { system, service: "shop" });
+const warehouse = await connect(url, { system, service: "warehouse" });
 
 const heard = Promise.withResolvers<number>();
 await shop.listen(priceChanged, ({ cents }) => heard.resolve(cents));
@@ -43,3 +43,6 @@ try {
   if (!OperationError.is(error, quote, "sold_out")) throw error;
   console.log("sold out", error.details.article);
 }
+// Node.js 22 does not run `await using`
+await warehouse.close();
+await shop.close();

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { ContainerEngine } from "../processes/container.ts";
 import { Management } from "./management.ts";
 import type { RabbitMq } from "./broker.ts";
-import { brokerPorts, randomCredentials } from "./config.ts";
+import { brokerPorts, rabbitMqImage, randomCredentials } from "./config.ts";
 import { type Owned, OwnedRabbitMq } from "./owned.ts";
 import { createVirtualHost, type VirtualHost } from "./virtual-host.ts";
 
@@ -58,9 +58,10 @@ export async function startRabbitMqCluster(options: { log?: (line: string) => vo
   if (missing !== undefined) {
     throw new Error(`Three RabbitMQ nodes need containers: ${missing}. Start one: sudo systemctl start docker`);
   }
-  const { createRabbitMqContainer, rabbitMqImage } = await import("./container.ts");
-  if (!(await containers.hasImage(rabbitMqImage))) log(`Fetching the image ${rabbitMqImage}, this once`);
-  log(`Starting three RabbitMQ nodes in containers (${rabbitMqImage})`);
+  const { createRabbitMqContainer } = await import("./container.ts");
+  const image = rabbitMqImage();
+  if (!(await containers.hasImage(image))) log(`Fetching the image ${image}, this once`);
+  log(`Starting three RabbitMQ nodes in containers (${image})`);
   await using starting = new AsyncDisposableStack();
   const network = await containers.createNetwork();
   starting.defer(() => network.remove());
@@ -71,7 +72,7 @@ export async function startRabbitMqCluster(options: { log?: (line: string) => vo
     names.map(async (hostname) => {
       const ports = await brokerPorts();
       const membership = { hostname, network: network.id, cookie, config };
-      const engine = await createRabbitMqContainer(ports, credentials, { membership });
+      const engine = await createRabbitMqContainer(image, ports, credentials, { membership });
       const node = new ClusterNode(hostname, engine, { ports, credentials });
       starting.use(node);
       await node.start();

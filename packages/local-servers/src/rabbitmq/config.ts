@@ -26,6 +26,11 @@ export interface BrokerTls {
 /** @param hostName  where clients will reach the broker: a name or an address */
 export type MakeTls = (hostName: string) => Promise<BrokerTls>;
 
+/** `RABBITMQ_IMAGE` runs the tests on another RabbitMQ: an official image with the management plugin. */
+export function rabbitMqImage(env: NodeJS.ProcessEnv = process.env): string {
+  return env["RABBITMQ_IMAGE"] || "rabbitmq:4.3-management";
+}
+
 export async function brokerPorts(tls?: MakeTls): Promise<BrokerPorts> {
   const [amqp = 0, management = 0, amqps] = await freePorts(tls === undefined ? 2 : 3);
   return { amqp, management, amqps };

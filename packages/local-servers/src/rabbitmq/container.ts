@@ -1,8 +1,6 @@
 import { ContainerEngine } from "../processes/container.ts";
 import { type BrokerPorts, type BrokerTls, type Credentials, rabbitMqConfig, tlsConfig, tlsFiles } from "./config.ts";
 
-export const rabbitMqImage = "rabbitmq:4.3-management";
-
 const tlsFolder = "/etc/rabbitmq/tls";
 
 /** A node of a cluster */
@@ -17,6 +15,7 @@ export interface Membership {
 
 /** RabbitMQ in a container, refusing what upstream's 4.3 refuses by default, whatever the image's build permits. */
 export function createRabbitMqContainer(
+  image: string,
   ports: BrokerPorts,
   credentials: Credentials,
   { tls, membership }: { tls?: BrokerTls | undefined; membership?: Membership } = {},
@@ -29,7 +28,7 @@ export function createRabbitMqContainer(
   ];
   const files = Object.entries(tls === undefined ? {} : tlsFiles(tls));
   return ContainerEngine.create({
-    image: rabbitMqImage,
+    image,
     ports: { 5672: ports.amqp, 15672: ports.management, ...(ports.amqps !== undefined && { 5671: ports.amqps }) },
     files: {
       "/etc/rabbitmq/conf.d/90-local-servers.conf": `${config.join("\n")}\n`,

@@ -1,6 +1,6 @@
 import { installRabbitMq, whyNoApt } from "./apt.ts";
 import { type RabbitMq, type RabbitMqSource, rabbitMqSources } from "./broker.ts";
-import { brokerPorts, type MakeTls, randomCredentials } from "./config.ts";
+import { brokerPorts, type MakeTls, rabbitMqImage, randomCredentials } from "./config.ts";
 import { createRabbitMqNode, findRabbitMq } from "./machine.ts";
 import { useNamed } from "./named.ts";
 import { OwnedRabbitMq } from "./owned.ts";
@@ -10,7 +10,7 @@ export interface StartRabbitMqOptions {
   from?: readonly RabbitMqSource[];
   /** Told of each step that takes long. @default nobody */
   log?: (line: string) => void;
-  /** Where `AMQP_URL`, `RABBITMQ_MANAGEMENT_URL` and `RABBITMQ_FROM` are read. @default process.env */
+  /** Where `AMQP_URL`, `RABBITMQ_MANAGEMENT_URL`, `RABBITMQ_FROM` and `RABBITMQ_IMAGE` are read. @default process.env */
   env?: NodeJS.ProcessEnv;
   /** Has the broker listen for TLS, too, with the certificate for the host name that it is asked for; a named one is as it is. @default without TLS */
   tls?: MakeTls;
@@ -68,16 +68,17 @@ const ways: Record<
   (env: NodeJS.ProcessEnv, log: (line: string) => void, tls: MakeTls | undefined) => Promise<RabbitMq | string>
 > = {
   named: useNamed,
-  async container(_env, log, tls) {
+  async container(env, log, tls) {
     const containers = await import("../processes/container.ts");
     const missing = await containers.whyNoContainers();
     if (missing !== undefined) return missing;
-    const { createRabbitMqContainer, rabbitMqImage } = await import("./container.ts");
-    if (!(await containers.hasImage(rabbitMqImage))) log(`Fetching the image ${rabbitMqImage}, this once`);
-    log(`Starting RabbitMQ in a container (${rabbitMqImage})`);
+    const { createRabbitMqContainer } = await import("./container.ts");
+    const image = rabbitMqImage(env);
+    if (!(await containers.hasImage(image))) log(`Fetching the image ${image}, this once`);
+    log(`Starting RabbitMQ in a container (${image})`);
     const ports = await brokerPorts(tls);
     const credentials = randomCredentials();
-    const engine = await createRabbitMqContainer(ports, credentials, {
+    const engine = await createRabbitMqContainer(image, ports, credentials, {
       tls: await tls?.(await containers.containerHost()),
     });
     return OwnedRabbitMq.start({ engine, host: engine.host, ports, credentials, source: "container", installed: [] });

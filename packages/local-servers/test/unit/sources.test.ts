@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { startPostgres, startRabbitMq } from "../../src/index.ts";
+import { rabbitMqImage } from "../../src/rabbitmq/config.ts";
 
 describe("where servers come from", () => {
   test("when no broker can be had, one error names the four ways with their commands", async () => {
@@ -17,6 +18,11 @@ describe("where servers come from", () => {
     await expect(startPostgres({ env: { POSTGRES_FROM: "docker" } })).rejects.toThrow(
       'POSTGRES_FROM is "docker", but must be one of named, container, machine.',
     );
+  });
+
+  test("RABBITMQ_IMAGE chooses the image of RabbitMQ containers", () => {
+    expect(rabbitMqImage({ RABBITMQ_IMAGE: "rabbitmq:4.1-management" })).toBe("rabbitmq:4.1-management");
+    expect(rabbitMqImage({})).toMatch(/^rabbitmq:4\.\d+-management$/);
   });
 
   test("a named broker that does not answer is an error without its credentials, and nothing else is tried", async () => {
