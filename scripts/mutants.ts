@@ -26,12 +26,11 @@ const patienceMs = 5 * 60_000;
 const mutants: Mutant[] = [
   {
     without: "a listener for a connection error inside set-up (pitfall 1)",
-    file: "broker/connection.ts",
+    file: "broker/dial.ts",
     find: `model.on("error", (error) => {
-        this.#lastError = abortSocket.signal.aborted ? abortSocket.signal.reason : error;
-        // One that amqplib closes by itself takes nothing any more; its \`close\` comes with the broker's answer
-        this.#onLost(model);
-      });`,
+      reason = abortSocket.signal.aborted ? abortSocket.signal.reason : error;
+      onLost(model, reason);
+    });`,
     replace: "",
     fails: {
       in: "long/connection-recovery.test.ts",
@@ -40,9 +39,9 @@ const mutants: Mutant[] = [
   },
   {
     without: "the look whether a connection was lost inside set-up (pitfall 2)",
-    file: "broker/connection.ts",
-    find: `await Promise.race([look(), lost]);\n      if (isLost) throw new Error("closed");`,
-    replace: "void look;\n      void isLost;",
+    file: "broker/dial.ts",
+    find: `await Promise.race([openChannel(model), closed]);\n    if (isClosed) throw new Error("closed");`,
+    replace: "void openChannel;\n    void isClosed;",
     fails: {
       in: "long/connection-recovery.test.ts",
       tests: ["right behind the handshake's last word: the process lives, tells of it, and connects again"],
@@ -74,7 +73,7 @@ const mutants: Mutant[] = [
   },
   {
     without: "noDelay, against Nagle's algorithm (pitfall 12a)",
-    file: "broker/connection.ts",
+    file: "broker/dial.ts",
     find: "noDelay: true",
     replace: "noDelay: false",
     fails: {

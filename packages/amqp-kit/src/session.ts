@@ -131,7 +131,7 @@ class Session {
   async open(): Promise<void> {
     const { broadcasts = [], listens = [], notifies = [], subscribes = [], requests = [], responds = [] } = this.#roles;
     const first = broadcasts.length + notifies.length > 0 ? this.#publishing : this.#consuming;
-    await first.opened({ failFast: true });
+    await first.opened("if-fatal");
 
     for (const contract of broadcasts) {
       const sender = new Sender(this.#publishing, contract, this.#service, this.#logger);

@@ -3,7 +3,6 @@ import type { Options } from "amqplib";
 import { replyCodeOf } from "../broker/channel.ts";
 import type { Channel } from "../broker/channel.ts";
 import type { Connection } from "../broker/connection.ts";
-import { refreshMs } from "../broker/consumer.ts";
 import { declareBroadcastExchange, holdBroadcastExchange } from "../broker/topology.ts";
 import type { Broadcast, Input } from "../contract.ts";
 import { TopologyError } from "../errors.ts";
@@ -59,7 +58,7 @@ export class Sender {
     });
     connection.on("open", () => void this.declare().catch((error: unknown) => this.#tellOf(error)));
     connection.on("blocked", () => this.#dropWaiting("blocked"));
-    this.#refresh = setInterval(() => void this.#holdAgain(), refreshMs).unref();
+    this.#refresh = setInterval(() => void this.#holdAgain(), connection.refreshMs).unref();
   }
 
   /** The sender's part: the exchange, which then stands as long as this connection does. */

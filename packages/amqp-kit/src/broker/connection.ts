@@ -1,55 +1,62 @@
 import { EventEmitter } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import amqplib from "amqplib";
 import type { Channel as AmqplibChannel, ChannelModel, ConfirmChannel } from "amqplib";
-import { backoffMs } from "./backoff.ts";
 import { Channel, replyCodeOf } from "./channel.ts";
+import { adviceFor, isFatal } from "./connection-errors.ts";
 import { Gate } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
-import { tlsAdvice } from "./tls.ts";
+import { dial } from "./dial.ts";
+import type { Dialled } from "./dial.ts";
+import { defaultIntervals } from "./intervals.ts";
+import type { Intervals } from "./intervals.ts";
+import { ReconnectSchedule } from "./reconnect-schedule.ts";
 import { nameOf } from "./url.ts";
 import type { Endpoint } from "./url.ts";
+import { watchdog } from "./watchdog.ts";
 import { ClosedError, ConnectionError } from "../errors.ts";
 import { emit } from "../telemetry/events.ts";
 import { messageOf } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
-/** The only file that loads amqplib. Knows no exchange, queue or idiom. */
-
-const dialTimeoutMs = 10_000;
-/** A connection that lived shorter than this counts as one more failure, so that a broker that hangs up at once is not hammered. */
-const stableAfterMs = 10_000;
-/** A node of several that gives no answer for so long is left for the next. */
-const unansweredMs = 5_000;
+/** Which failures of the first connect reject instead of being retried: none, those that no retry can fix, or any once each address was tried. */
+export type GiveUp = "never" | "if-fatal" | "after-one-round";
 
 type ConnectionEvents = { open: []; lost: []; blocked: []; unblocked: [] };
 
-/** One connection that comes back by itself. Opened when first needed. */
+/** One connection that is opened when it is first needed and reconnects by itself. Knows no exchange, queue or idiom. */
 export class Connection extends EventEmitter<ConnectionEvents> {
   readonly #purpose: "publishing" | "consuming";
   readonly #endpoints: readonly Endpoint[];
   readonly #name: string;
   readonly #logger: Logger;
+  readonly #intervals: Intervals;
   /** Ends the pause before the next attempt. */
   #pause = new AbortController();
   #canBeWoken = false;
-  /** Destroys the socket that is in use. */
+  /** Destroys the current socket. */
   #abortSocket = new AbortController();
   #open = Promise.withResolvers<ChannelModel>();
   #model: ChannelModel | undefined;
-  #started = false;
+  #isStarted = false;
   #lastError: Error | undefined;
   #isClosing = false;
   isBlocked = false;
   readonly #unblocked = new Gate();
 
-  constructor(purpose: "publishing" | "consuming", endpoints: readonly Endpoint[], service: string, logger: Logger) {
+  constructor(
+    purpose: "publishing" | "consuming",
+    endpoints: readonly Endpoint[],
+    service: string,
+    logger: Logger,
+    intervals: Partial<Intervals> = {},
+  ) {
     super();
     this.setMaxListeners(0);
     this.#purpose = purpose;
     this.#endpoints = endpoints.toSorted(() => Math.random() - 0.5);
     this.#name = `${service} (${purpose})`;
     this.#logger = logger;
+    this.#intervals = { ...defaultIntervals, ...intervals };
     this.#open.promise.catch(() => undefined);
   }
 
@@ -57,31 +64,35 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     return this.#model !== undefined;
   }
 
-  /** Another address can be gone on with. */
+  /** There is more than one address, so that another one can be tried. */
   get hasSeveral(): boolean {
     return this.#endpoints.length > 1;
   }
 
   get isStarted(): boolean {
-    return this.#started;
+    return this.#isStarted;
+  }
+
+  get refreshMs(): number {
+    return this.#intervals.refreshMs;
   }
 
   /**
    * Resolves once connected.
-   * @param options.failFast  at the first start: settings that cannot work reject instead of being tried for ever
-   * @param options.isOnlyTry  at the first start: so does whatever else happens, once each address was tried
+   * @param giveUp  counts in the first call only
    * @throws {ConnectionError} {ClosedError}
    */
-  async opened(options: { failFast?: boolean; isOnlyTry?: boolean } = {}): Promise<void> {
-    if (!this.#started) {
-      this.#started = true;
-      void this.#keepOpen(options.failFast === true, options.isOnlyTry === true);
+  async opened(giveUp: GiveUp = "never"): Promise<void> {
+    if (!this.#isStarted) {
+      this.#isStarted = true;
+      void this.#keepOpen(giveUp);
     }
     await this.#open.promise;
   }
 
   /**
-   * Resolves when the broker takes messages, as far as it has said: at once unless it is blocked, and also when the connection is lost.
+   * Resolves when the broker accepts messages, as far as it has reported: immediately unless it is blocked. Resolves also when the connection
+   * is lost.
    * @throws `expired()` at the limit
    */
   async unblocked(deadline: Deadline, expired: () => Error): Promise<void> {
@@ -103,7 +114,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     const model = await this.#open.promise;
     try {
       const raw = await this.withWatchdog(() => create(model));
-      // Lost in the same breath as it was opened: nobody would hear of it any more.
+      // The connection was lost in the moment in which the channel was opened: the channel would never report its loss.
       if (this.#model !== model) throw new Error("closed");
       return new Channel(raw, () => this.#lastError);
     } catch (error) {
@@ -114,54 +125,46 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     }
   }
 
-  /** Runs work on a channel of its own, so that a refusal harms nothing else. */
+  /** Runs work on a channel of its own, so that a refusal closes no other channel. */
   async withChannel<T>(work: (channel: AmqplibChannel) => Promise<T>): Promise<T> {
     const channel = await this.channel();
     try {
       return await this.withWatchdog(() => work(channel.raw));
     } catch (error) {
-      // After a connection error amqplib only says that no reply will come; the reason is the connection's.
-      throw channel.isOpen || this.#lastError === undefined || replyCodeOf(error) !== undefined
-        ? error
-        : this.#lastError;
+      // After a connection error amqplib reports only that no reply will come; the connection knows the reason.
+      const isExplained = channel.isOpen || this.#lastError === undefined || replyCodeOf(error) !== undefined;
+      throw isExplained ? error : this.#lastError;
     } finally {
       await channel.close();
     }
   }
 
-  /** Does what the node is to answer within 5 s: see `startWatchdog`. */
+  /** Runs work that the node must answer; see `startWatchdog`. */
   async withWatchdog<T>(work: () => Promise<T>): Promise<T> {
-    const answered = this.startWatchdog();
+    const stop = this.startWatchdog();
     try {
       return await work();
     } finally {
-      answered();
+      stop();
     }
   }
 
   /**
-   * From now on answers are due. A node that gives none for 5 s is left for the next address, if there is one: cut off from its cluster it
-   * keeps its clients, shows what it knows, and changes and confirms nothing.
-   * @param hasProgress  asked every 5 s whether some have come. @default none, until the end
-   * @returns what ends it
+   * Expects answers from now on: a node that gives none for 5 s is left for the next address, if there is one.
+   * @param hasProgress  called every 5 s: have answers come since the last call? @default no, until the watchdog is stopped
+   * @returns a function that stops the watchdog
    */
   startWatchdog(hasProgress: () => boolean = () => false): () => void {
     if (!this.hasSeveral) return () => undefined;
-    const abortSocket = this.#abortSocket;
-    let isDue = true;
-    const look = (): void => {
-      if (!isDue || this.isBlocked || hasProgress()) return;
-      abortSocket.abort(new Error(`it gave no answer for ${unansweredMs} ms, the next address is tried`));
-    };
-    // Where this process itself stood still, its socket is read before that
-    const timer = setInterval(() => setImmediate(look), unansweredMs);
-    return () => {
-      isDue = false;
-      clearInterval(timer);
-    };
+    return watchdog({
+      intervalMs: this.#intervals.unansweredMs,
+      abortSocket: this.#abortSocket,
+      isExempt: () => this.isBlocked,
+      hasProgress,
+    });
   }
 
-  /** Closes in order, and on a dead link by destroying the socket after `timeoutMs`. */
+  /** Closes cleanly, and on a dead link by destroying the socket after `timeoutMs`. */
   async close(timeoutMs: number): Promise<void> {
     const model = this.#model;
     this.#isClosing = true;
@@ -182,53 +185,72 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     this.#abortSocket.abort();
   }
 
+  /** Ends the pause before the next attempt, if there is one: another connection has reached the broker. */
+  wake(): void {
+    if (this.#canBeWoken) this.#pause.abort();
+  }
+
   #renew(): void {
     this.#open = Promise.withResolvers();
     this.#open.promise.catch(() => undefined);
     if (this.#isClosing) this.#open.reject(new ClosedError("The connection was closed."));
   }
 
-  async #keepOpen(failFast: boolean, isOnlyTry: boolean): Promise<void> {
-    let lostAt = performance.now();
-    for (let failures = 0, turn = 0; !this.#isClosing; turn++) {
-      const endpoint = this.#endpoints[turn % this.#endpoints.length]!;
+  /** Connects for the first time, and again after each loss, until `close`. */
+  async #keepOpen(giveUp: GiveUp): Promise<void> {
+    const schedule = new ReconnectSchedule(this.#endpoints);
+    let dialled = await this.#connect(schedule, giveUp);
+    while (dialled !== undefined) {
+      const openedAt = performance.now();
+      await dialled.closed;
+      // After a failed heartbeat amqplib leaves the socket open.
+      this.#abortSocket.abort();
+      const { delayMs, canBeWoken } = schedule.connectionLost(performance.now() - openedAt);
+      await this.#wait(delayMs, canBeWoken);
+      dialled = await this.#connect(schedule, "never");
+    }
+  }
+
+  /** Dials until it is connected. @returns undefined once closed, and after `giveUp`; then `opened` has rejected */
+  async #connect(schedule: ReconnectSchedule, giveUp: GiveUp): Promise<Dialled | undefined> {
+    while (!this.#isClosing) {
+      const endpoint = schedule.nextEndpoint();
       const abortSocket = new AbortController();
       this.#abortSocket = abortSocket;
       try {
-        const { model, lost } = await this.#dial(endpoint, abortSocket);
-        failFast = false;
-        isOnlyTry = false;
-        const since = performance.now();
-        this.#onOpen(model, endpoint);
-        await lost;
-        if (performance.now() - since > stableAfterMs) {
-          failures = 0;
-          lostAt = performance.now();
-        }
+        return await this.#dial(endpoint, abortSocket);
       } catch (error) {
-        if (this.#isClosing) return;
-        const isRoundDone = (turn + 1) % this.#endpoints.length === 0;
-        if ((failFast && isFatal(error)) || (isOnlyTry && isRoundDone)) {
+        abortSocket.abort();
+        if (this.#isClosing) return undefined;
+        if (givesUp(giveUp, error, schedule.isRoundDone)) {
           const retryable = !isFatal(error);
           this.#open.reject(new ConnectionError(adviceFor(error, endpoint), { retryable, cause: error }));
-          return;
+          return undefined;
         }
-        const delayMs = isRoundDone ? Math.round(backoffMs(failures, performance.now() - lostAt)) : 0;
+        const delayMs = schedule.dialFailed();
         this.#logger.warn(
           { connection: this.#purpose, delayMs },
           `${adviceFor(error, endpoint)} Next attempt in ${delayMs} ms.`,
         );
-        if (isRoundDone) failures++;
         await this.#wait(delayMs, true);
-        continue;
-      } finally {
-        // After a heartbeat that failed, amqplib leaves the socket to whoever is at the other end.
-        abortSocket.abort();
       }
-      // Two connections that are lost again and again as soon as they stand must not wake each other for ever
-      const isFirst = failures === 0;
-      await this.#wait(backoffMs(failures++, performance.now() - lostAt), isFirst);
     }
+    return undefined;
+  }
+
+  async #dial(endpoint: Endpoint, abortSocket: AbortController): Promise<Dialled> {
+    this.#lastError = undefined;
+    const dialled = await dial(endpoint, {
+      connectionName: this.#name,
+      timeoutMs: this.#intervals.dialTimeoutMs,
+      abortSocket,
+      onLost: (model, reason) => {
+        this.#lastError = reason;
+        this.#onLost(model);
+      },
+    });
+    this.#onOpen(dialled.model, endpoint);
+    return dialled;
   }
 
   async #wait(delayMs: number, canBeWoken: boolean): Promise<void> {
@@ -236,73 +258,6 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     this.#pause = new AbortController();
     this.#canBeWoken = canBeWoken;
     await sleep(delayMs, undefined, { signal: this.#pause.signal }).catch(() => undefined);
-  }
-
-  /** Tries now, if it is waiting to try again: the broker was seen to be there. */
-  wake(): void {
-    if (this.#canBeWoken) this.#pause.abort();
-  }
-
-  /** @returns a connection that lives, and what tells when it no longer does */
-  async #dial(endpoint: Endpoint, abortSocket: AbortController): Promise<{ model: ChannelModel; lost: Promise<void> }> {
-    const { protocol, hostname, port, username, password, virtualHost, heartbeat } = endpoint;
-    // Node's sockets take a signal: the only way to destroy one that amqplib holds, be it frozen or still connecting.
-    const untilAborted = { signal: abortSocket.signal };
-    // Said aloud, it holds even where NODE_TLS_REJECT_UNAUTHORIZED=0 is set. amqplib adds the host name that is verified.
-    const verified = {
-      rejectUnauthorized: true,
-      ...(endpoint.secureContext && { secureContext: endpoint.secureContext }),
-    };
-    const tooLate = setTimeout(() => abortSocket.abort(), dialTimeoutMs);
-    this.#lastError = undefined;
-    try {
-      const model = await amqplib.connect(
-        {
-          protocol,
-          hostname,
-          port,
-          username,
-          password,
-          vhost: encodeURIComponent(virtualHost),
-          ...(heartbeat && { heartbeat }),
-        },
-        {
-          noDelay: true,
-          keepAlive: true,
-          clientProperties: { connection_name: this.#name },
-          ...verified,
-          ...untilAborted,
-        },
-      );
-      let isLost = false;
-      // What was hung up on has ended for the reason of that
-      model.on("error", (error) => {
-        this.#lastError = abortSocket.signal.aborted ? abortSocket.signal.reason : error;
-        // One that amqplib closes by itself takes nothing any more; its `close` comes with the broker's answer
-        this.#onLost(model);
-      });
-      const lost = new Promise<void>((resolve) => {
-        model.once("close", (error?: Error) => {
-          isLost = true;
-          this.#lastError ??= error;
-          this.#onLost(model);
-          resolve();
-        });
-      });
-      // A connection that was lost with the handshake's last bytes has emitted its `close` already: a channel shows that it lives.
-      const look = async (): Promise<void> => {
-        const channel = await model.createChannel();
-        await channel.close();
-      };
-      await Promise.race([look(), lost]);
-      if (isLost) throw new Error("closed");
-      return { model, lost };
-    } catch (error) {
-      if (abortSocket.signal.aborted) throw new Error(`it did not answer within ${dialTimeoutMs} ms`, { cause: error });
-      throw this.#lastError ?? error;
-    } finally {
-      clearTimeout(tooLate);
-    }
   }
 
   #onOpen(model: ChannelModel, endpoint: Endpoint): void {
@@ -343,28 +298,6 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   }
 }
 
-/** amqplib closes the channel or its connection: it takes nothing any more, and is lost soon. */
-export function isClosingError(error: unknown): boolean {
-  return error instanceof amqplib.IllegalOperationError;
-}
-
-/** What no waiting will mend: credentials, virtual host, certificates. */
-function isFatal(error: unknown): boolean {
-  const code = replyCodeOf(error);
-  return code === 403 || code === 530 || tlsAdvice(error, "") !== undefined;
-}
-
-function adviceFor(error: unknown, endpoint: Endpoint): string {
-  const where = nameOf(endpoint);
-  const code = replyCodeOf(error);
-  if (code === 403)
-    return `The broker at ${where} refuses this user or password. Check the credentials in the AMQP URL.`;
-  if (code === 530)
-    return `The broker refuses ${where}: the virtual host does not exist, or this user may not use it. Check the AMQP URL, and the user's permissions and limits there.`;
-  const advice = tlsAdvice(error, where);
-  if (advice !== undefined) return advice;
-  // What a port for TLS does to who does not speak it; a broker that is just going down does the same
-  const mayExpectTls = endpoint.protocol === "amqp" && /ECONNRESET|closed abruptly/.test(messageOf(error));
-  const hint = mayExpectTls ? " If that port expects TLS, the URL must begin with amqps://." : "";
-  return `Cannot connect to the broker at ${where}: ${messageOf(error) || "no reason given"}.${hint}`;
+function givesUp(giveUp: GiveUp, error: unknown, isRoundDone: boolean): boolean {
+  return (giveUp !== "never" && isFatal(error)) || (giveUp === "after-one-round" && isRoundDone);
 }

@@ -11,8 +11,6 @@ import type { Logger } from "../telemetry/log.ts";
 
 /** Consumes, survives whatever happens to channel, queue and connection, and drains when stopped. Knows no idiom. */
 
-/** How often what must stand on the broker is looked after: the documented time until a deleted exchange, queue or binding is back. */
-export const refreshMs = 5_000;
 const maxRestartDelayMs = 5_000;
 
 export interface ConsumerOptions {
@@ -27,7 +25,7 @@ export interface ConsumerOptions {
   isSuspect?: (message: ConsumeMessage) => boolean;
   /** Declares and binds. @returns the queue to consume */
   setUp: () => Promise<string>;
-  /** Looks after what was set up, every `refreshMs`. A rejection sets everything up anew. */
+  /** Looks after what was set up, every `refreshMs` of the connection. A rejection sets everything up anew. */
   refresh: (queue: string) => Promise<void>;
   /** Resolves when the message is settled; never rejects. */
   onMessage: (delivery: Incoming) => Promise<void> | void;
@@ -322,7 +320,7 @@ export class Consumer {
       if (channel.isOpen) refresh.refresh();
     };
     // One look at a time: on a dead link they would pile up.
-    const refresh = setTimeout(() => void lookAfter(), refreshMs);
+    const refresh = setTimeout(() => void lookAfter(), this.#connection.refreshMs);
     const reason = await channel.lost;
     clearTimeout(refresh);
     this.isConsuming = false;

@@ -2,10 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ConfirmChannel, Message, Options } from "amqplib";
 import { replyCodeOf } from "./channel.ts";
 import type { Channel } from "./channel.ts";
-import { isClosingError } from "./connection.ts";
 import type { Connection } from "./connection.ts";
 import { Gate } from "./deadline.ts";
 import type { Deadline } from "./deadline.ts";
+import { isClosingError } from "./dial.ts";
 import { ClosedError, ConnectionError, PublishError, TopologyError } from "../errors.ts";
 import { messageOf } from "../telemetry/log.ts";
 

@@ -60,7 +60,7 @@ export class DeadLetters implements AsyncDisposable {
   static async open(urls: readonly string[], options: DeadLettersOptions): Promise<DeadLetters> {
     const opened = new DeadLetters(urls, options);
     try {
-      await opened.#consuming.opened({ failFast: true, isOnlyTry: true });
+      await opened.#consuming.opened("after-one-round");
       const version = await opened.#consuming.withChannel(
         async ({ connection }) => connection.serverProperties.version,
       );

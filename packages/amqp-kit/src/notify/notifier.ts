@@ -1,5 +1,4 @@
 import type { Connection } from "../broker/connection.ts";
-import { refreshMs } from "../broker/consumer.ts";
 import { Deadline } from "../broker/deadline.ts";
 import { Publisher } from "../broker/publisher.ts";
 import { declareNotification } from "../broker/topology.ts";
@@ -44,7 +43,7 @@ export class Notifier {
     this.#service = service;
     this.#logger = logger;
     this.#publisher = new Publisher(connection, notification.name, () => this.declare());
-    this.#refresh = setInterval(() => void this.#redeclare(), refreshMs).unref();
+    this.#refresh = setInterval(() => void this.#redeclare(), connection.refreshMs).unref();
     connection.on("open", () => void this.#redeclare());
   }
 

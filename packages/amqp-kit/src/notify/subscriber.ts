@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection } from "../broker/connection.ts";
-import { Consumer, refreshMs } from "../broker/consumer.ts";
+import { Consumer } from "../broker/consumer.ts";
 import type { Incoming } from "../broker/consumer.ts";
 import { bindSubscription, declareSubscription } from "../broker/topology.ts";
 import type { Notification, Output } from "../contract.ts";
@@ -72,7 +72,7 @@ export class Subscriber<C extends Notification> {
         const text = isBound
           ? "bound to the notifier's exchange"
           : "the notifier's exchange does not exist yet; looking again";
-        logger.info({ contract: contract.name, refreshMs }, text);
+        logger.info({ contract: contract.name, refreshMs: consuming.refreshMs }, text);
       }
       this.#isBound = isBound;
     };

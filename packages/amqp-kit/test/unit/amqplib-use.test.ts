@@ -20,7 +20,7 @@ describe("the kit never uses", () => {
 
   test("limits that amqplib and the broker negotiate better (pitfall 45)", () => {
     for (const word of [/frame_?max/i, /channel_?max/i]) expect(filesThatSay(word)).toEqual([]);
-    expect(filesThatSay(/heartbeat/)).toContain("broker/connection.ts");
+    expect(filesThatSay(/heartbeat/)).toContain("broker/dial.ts");
   });
 
   test("calls that have a better one (pitfall 12b)", () => {
@@ -45,7 +45,7 @@ describe("the kit never uses", () => {
 
   test("a way around the check of certificates (pitfall 113)", () => {
     expect(filesThatSay(/rejectUnauthorized(?!: true)|checkServerIdentity|insecure/i)).toEqual([]);
-    expect(filesThatSay(/rejectUnauthorized: true/)).toEqual(["broker/connection.ts"]);
+    expect(filesThatSay(/rejectUnauthorized: true/)).toEqual(["broker/dial.ts"]);
   });
 });
 

@@ -1,0 +1,10 @@
+/** Intervals in milliseconds that tests shorten. Services use the defaults. */
+export interface Intervals {
+  /** How often exchanges, queues and bindings are re-declared: the documented time until a deleted one exists again. */
+  refreshMs: number;
+  dialTimeoutMs: number;
+  /** A node that gives no answer for so long is left for the next address, if there is one. */
+  unansweredMs: number;
+}
+
+export const defaultIntervals: Intervals = { refreshMs: 5_000, dialTimeoutMs: 10_000, unansweredMs: 5_000 };
