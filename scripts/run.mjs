@@ -16,10 +16,10 @@ const projectNode = join(root, "node_modules", "node", "bin", "node");
 
 const plans = {
   "demo/src/main.ts":
-    "the demo: a RabbitMQ, six services and their story, on this machine; Ctrl-C stops and removes all of it",
-  "chaos/src/main.ts":
-    "the system under load and faults, with a ledger outside of it of what was accepted and what had an effect",
-  "bench/src/main.ts": "the figures of docs/scaling.md, on this machine; they mean something while nothing else runs",
+    "the demo: RabbitMQ, six services and a story in five steps, on this machine; Ctrl-C stops and removes everything",
+  "chaos/src/main.ts": "the whole system under load and faults, compared with a ledger outside of it",
+  "bench/src/main.ts":
+    "the measurements of docs/scaling.md on this machine, which are valid only while nothing else runs",
   "packages/contracts/definitions.ts":
     "the broker's definitions and the rights that docs/security.md shows: written anew",
   "scripts/test.ts": "the tests that this machine can run, with one summary at the end",

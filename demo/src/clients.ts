@@ -2,9 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { EventSourceParserStream } from "eventsource-parser/stream";
 import { ScoreUpdate } from "@amqp-idioms/contracts";
 import { z } from "zod";
-import { hold } from "./report.ts";
+import { check } from "./report.ts";
 
-/** The demo as a client of the services: nothing but HTTP. */
+/** The demo as a client of the services, over HTTP only. */
 
 export interface Person {
   given: string;
@@ -18,8 +18,8 @@ const Registrations = z.object({ days: z.array(z.object({ count: z.number() })) 
 
 export interface Answer {
   status: number;
-  /** The patient's id, or the problem's code */
   patientId: string | undefined;
+  /** Of an error */
   code: string | undefined;
   ms: number;
 }
@@ -36,7 +36,7 @@ export async function postPatient(url: string, person: Person, key: string, sign
   return { status: response.status, patientId, code, ms: Math.round(performance.now() - since) };
 }
 
-/** As a careful client does: the same key until it is accepted. */
+/** Repeats the request under the same key until it is accepted, as a careful client does. @returns every answer */
 export async function postUntilAccepted(
   url: string,
   person: Person,
@@ -48,16 +48,16 @@ export async function postUntilAccepted(
     const answer = await postPatient(url, person, key, signal);
     answers.push(answer);
     if (answer.status === 201) return answers;
-    hold(answer.status >= 500 || answer.status === 409, `POST /patients was answered ${answer.status} ${answer.code}`);
+    check(answer.status >= 500 || answer.status === 409, `POST /patients was answered ${answer.status} ${answer.code}`);
     await sleep(500, undefined, { signal });
   }
 }
 
-/** The patients of all appointments from today on, one entry per appointment. */
-export async function appointedPatients(url: string, signal: AbortSignal): Promise<string[]> {
+/** The patient ids of all appointments from today on, one per appointment. */
+export async function bookedPatients(url: string, signal: AbortSignal): Promise<string[]> {
   const found: string[] = [];
   const day = new Date();
-  // Weekends have none; two weeks without any are the end of the calendar.
+  // Weekends have no appointments; after two weeks without any there are no more
   for (let empty = 0; empty < 14; day.setUTCDate(day.getUTCDate() + 1)) {
     const appointments = Appointments.parse(await getJson(`${url}/appointments?date=${isoDate(day)}`, signal));
     empty = appointments.length === 0 ? empty + 1 : 0;
@@ -66,7 +66,7 @@ export async function appointedPatients(url: string, signal: AbortSignal): Promi
   return found;
 }
 
-/** How many registrations reporting has counted around today. */
+/** The number of registrations that reporting has counted around today. */
 export async function countedRegistrations(url: string, signal: AbortSignal): Promise<number> {
   const around = [-1, 1].map((days) => isoDate(new Date(Date.now() + days * 86_400_000)));
   const answer = await getJson(`${url}/reports/registrations?from=${around[0]}&to=${around[1]}`, signal);
@@ -75,7 +75,7 @@ export async function countedRegistrations(url: string, signal: AbortSignal): Pr
 
 async function getJson(url: string, signal: AbortSignal): Promise<unknown> {
   const response = await fetch(url, { signal });
-  hold(response.ok, `GET ${url} was answered ${response.status}`);
+  check(response.ok, `GET ${url} was answered ${response.status}`);
   return response.json();
 }
 
@@ -83,7 +83,7 @@ function isoDate(date: Date): string {
   return date.toISOString().slice(0, 10);
 }
 
-/** What a score display shows, read from its server-sent events until it or the demo ends. */
+/** The updates that a score display shows, read from its server-sent events until the display or the demo stops. */
 export class ScoreFeed {
   readonly updates: ScoreUpdate[] = [];
   readonly ended: Promise<void>;
@@ -109,17 +109,17 @@ export class ScoreFeed {
   }
 }
 
-/** Waits until `look` holds. @throws {NotHeld} naming what was awaited, when it does not within the time */
-export async function until(
+/** Polls `condition` until it is true. @throws {CheckFailed} after the timeout, with `awaited` in its message */
+export async function waitUntil(
   awaited: string,
   signal: AbortSignal,
-  look: () => boolean | Promise<boolean>,
+  condition: () => boolean | Promise<boolean>,
   timeoutMs = 30_000,
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
-    if (await look()) return;
-    hold(performance.now() < deadline, `${awaited}: not within ${timeoutMs / 1000} s`);
+    if (await condition()) return;
+    check(performance.now() < deadline, `${awaited}: not within ${timeoutMs / 1000} s`);
     await sleep(50, undefined, { signal });
   }
 }

@@ -1,20 +1,19 @@
-/**
- * The demo: a real RabbitMQ, the six services as processes of their own, and a story in five steps. Goes on until Ctrl-C;
- * `--once` ends after the story, `--report FILE` writes what was observed as JSON.
- */
+/** `npm run demo`: a real RabbitMQ, the six services as processes, and a story in five steps. */
 import { writeFile } from "node:fs/promises";
-import { parseArgs, styleText } from "node:util";
+import { styleText } from "node:util";
 import { privateFolder, startRabbitMq } from "@amqp-idioms/local-servers";
-import { Cast, type ServiceName } from "./cast.ts";
-import { NotHeld, type Report } from "./report.ts";
-import { type Players, type Stage, story } from "./story.ts";
+import { readArguments } from "./arguments.ts";
+import { Processes, type RunningService, type ServiceName } from "./processes.ts";
+import { CheckFailed, type Report } from "./report.ts";
+import type { Demo, Services } from "./steps/demo.ts";
+import { type Step, story } from "./story.ts";
 
 const { once, reportFile } = readArguments();
 const ended = new AbortController();
 const closing: (() => Promise<unknown>)[] = [];
 const report: Report = { ok: false, steps: [] };
 
-// Before the story, so that it is not played for nothing
+// Fails now, and not after the whole story, if the file cannot be written
 if (reportFile !== undefined) await writeReport(reportFile);
 process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
 try {
@@ -29,24 +28,11 @@ try {
 }
 await stop();
 
-function readArguments(): { once: boolean; reportFile: string | undefined } {
-  try {
-    const options = { once: { type: "boolean", default: false }, report: { type: "string" } } as const;
-    const { once, report: reportFile } = parseArgs({ options }).values;
-    return { once, reportFile };
-  } catch (error) {
-    console.error(
-      `${error instanceof Error ? error.message : String(error)}\nUsage: npm run demo -- [--once] [--report FILE]`,
-    );
-    return process.exit(2);
-  }
-}
-
 async function writeReport(file: string): Promise<void> {
   try {
     await writeFile(file, `${JSON.stringify(report, undefined, 2)}\n`);
   } catch (error) {
-    console.error(`The report cannot be written: ${error instanceof Error ? error.message : String(error)}`);
+    console.error(`Cannot write the report: ${error instanceof Error ? error.message : String(error)}`);
     process.exit(2);
   }
 }
@@ -55,49 +41,52 @@ async function run(): Promise<void> {
   const broker = await startRabbitMq({ log: console.log });
   closing.push(async () => {
     await broker.close();
-    if (broker.installed.length > 0) console.log(`What apt installed stays: ${broker.installed.join(" ")}`);
+    if (broker.installed.length > 0)
+      console.log(`apt installed these packages, which stay: ${broker.installed.join(" ")}`);
   });
   ended.signal.throwIfAborted();
   const folder = await privateFolder("amqp-idioms-demo", undefined);
   closing.push(() => folder.remove());
-  const cast = new Cast(broker, folder.path);
-  closing.push(() => cast.close());
+  const processes = new Processes(broker, folder.path);
+  closing.push(() => processes.close());
 
   console.log(
-    `RabbitMQ ${broker.version} is there. Starting the services; the first start of an embedded database takes seconds`,
+    `RabbitMQ ${broker.version} is running. Starting the services; an embedded database takes seconds to create.`,
   );
-  const players = await startPlayers(cast);
-  const stage: Stage = { broker, cast, signal: ended.signal, say };
+  const services = await startServices(processes);
+  const demo: Demo = { broker, processes, services, signal: ended.signal, print };
   for (const step of story) {
-    if (!(await play(step, stage, players))) break;
+    if (!(await runStep(step, demo))) break;
   }
   report.ok = report.steps.length === story.length && report.steps.every(({ ok }) => ok);
   if (reportFile !== undefined) await writeReport(reportFile);
-  if (report.ok) console.log("\nEvery step held.");
+  if (report.ok) console.log(`\nAll ${story.length} steps passed.`);
   else process.exitCode = 1;
-  if (report.ok && !once) await goOn(cast, players);
+  if (report.ok && !once) await keepRunning(demo);
 }
 
-function say(line: string): void {
+function print(line: string): void {
   console.log(`  ${line}`);
 }
 
-async function startPlayers(cast: Cast): Promise<Players> {
-  const start = async (service: ServiceName, name: string = service): Promise<Awaited<ReturnType<Cast["start"]>>> => {
-    const player = await cast.start(service, { name });
-    say(`${name} is ready`);
-    return player;
+/** Starts one service after the other, because creating an embedded database keeps a CPU busy. */
+async function startServices(processes: Processes): Promise<Services> {
+  const start = async (service: ServiceName, name: string = service): Promise<RunningService> => {
+    const started = await processes.start(service, { name });
+    print(`${name} is ready`);
+    return started;
   };
-  // One after the other: an embedded database takes a processor of its own while it is created
-  const registry = await start("patient-registry");
-  const scheduling = await start("scheduling");
-  const reporting = await start("reporting");
-  const api = await start("add-patient-api");
-  const display = await start("score-display", "score-display 1");
-  return { registry, scheduling, reporting, api, display };
+  return {
+    registry: await start("patient-registry"),
+    scheduling: await start("scheduling"),
+    reporting: await start("reporting"),
+    api: await start("add-patient-api"),
+    display: await start("score-display", "score-display 1"),
+  };
 }
 
-async function play(step: (typeof story)[number], stage: Stage, players: Players): Promise<boolean> {
+/** Runs one step and adds it to the report. @returns whether it passed */
+async function runStep(step: Step, demo: Demo): Promise<boolean> {
   const number = report.steps.length + 1;
   console.log(`\n${styleText("bold", `${number}. ${step.name}`)}\n  Notice: ${step.notice}.`);
   const since = performance.now();
@@ -106,19 +95,18 @@ async function play(step: (typeof story)[number], stage: Stage, players: Players
     report.steps.push({ name: step.name, sent: [], received: {}, ...result, ms });
   };
   const stepEnded = new AbortController();
-  const signal = AbortSignal.any([stage.signal, stepEnded.signal]);
+  const signal = AbortSignal.any([demo.signal, stepEnded.signal]);
   try {
-    const observed = await step.play({ ...stage, signal }, players);
-    finish({ ok: true, ...observed });
+    finish({ ok: true, ...(await step.run({ ...demo, signal })) });
     return true;
   } catch (error) {
     if (ended.signal.aborted) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     finish({ ok: false, reason });
-    console.error(`\nThis did not hold: ${reason}.`);
-    if (!(error instanceof NotHeld)) console.error(error);
-    for (const { name, process } of stage.cast.playing) {
-      console.error(`Last lines of ${name}:`);
+    console.error(`\nStep ${number} failed: ${reason}.`);
+    if (!(error instanceof CheckFailed)) console.error(error);
+    for (const { name, process } of demo.processes.running) {
+      console.error(`Last output of ${name}:`);
       process.lines.slice(-5).forEach(({ text }) => console.error(`  ${text}`));
     }
     return false;
@@ -127,27 +115,28 @@ async function play(step: (typeof story)[number], stage: Stage, players: Players
   }
 }
 
-async function goOn(cast: Cast, { api, display, scheduling, reporting }: Players): Promise<void> {
-  await cast.start("score-producer", { args: ["--speed", "12", "--repeat", "5"] });
+async function keepRunning({ processes, services: { api, display, scheduling, reporting } }: Demo): Promise<void> {
+  await processes.start("score-producer", { args: ["--speed", "12", "--repeat", "5"] });
   console.log(`
-It goes on until Ctrl-C. Try:
-  add a patient           ${api.url}/
-    and see who learned   ${scheduling.url}/appointments and ${reporting.url}/reports/registrations
-  the latest scores       ${display.url}/scores
-  scores as they come     curl -N ${display.url}/scores/events`);
+The system keeps running until Ctrl-C. Open or fetch:
+  a page to add patients    ${api.url}/
+  the appointments          ${scheduling.url}/appointments
+  the registrations by day  ${reporting.url}/reports/registrations
+  the latest scores         ${display.url}/scores
+  live scores               curl -N ${display.url}/scores/events`);
   await new Promise((resolve) => ended.signal.addEventListener("abort", resolve));
 }
 
 function interrupt(): void {
   if (ended.signal.aborted) process.exit(130);
-  console.log("\nStopping everything that was started. Once more stops at once.");
+  console.log("\nStopping everything that the demo started. Press Ctrl-C again to stop immediately.");
   ended.abort(new Error("interrupted"));
   process.exitCode = once ? 130 : 0;
 }
 
 async function stop(): Promise<void> {
   ended.abort(new Error("ended"));
-  // What was still being started is ended by the watchdog of local-servers
+  // A process that is still starting is stopped by the watchdog of local-servers
   for (const close of closing.toReversed()) {
     await close().catch((error: unknown) => console.error(error));
   }

@@ -7,21 +7,21 @@ export interface Report {
 interface StepReport {
   name: string;
   ok: boolean;
-  /** What was said: events published, patients posted */
+  /** The updates published or the patients posted */
   sent: unknown[];
-  /** By receiver: what it was seen to have got */
+  /** By receiver: what it was seen to receive */
   received: Record<string, unknown[]>;
   ms: number;
-  /** Why it did not hold */
+  /** Why the step failed */
   reason?: string;
 }
 
 export type Observed = Pick<StepReport, "sent" | "received">;
 
-/** A step that did not hold what it promises. */
-export class NotHeld extends Error {}
+/** Something that a step promises was not observed. */
+export class CheckFailed extends Error {}
 
-/** @throws {NotHeld} */
-export function hold(isHeld: boolean, what: string): void {
-  if (!isHeld) throw new NotHeld(what);
+/** @throws {CheckFailed} with `failure` as its message, if `isTrue` is false */
+export function check(isTrue: boolean, failure: string): void {
+  if (!isTrue) throw new CheckFailed(failure);
 }

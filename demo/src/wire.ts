@@ -1,6 +1,6 @@
 import { type AmqpFrame, amqpMethods, type Direction, type FrameFilter, type Link } from "@amqp-idioms/local-servers";
 
-/** What a service was seen to say and hear, read from the frames between it and the broker (AMQP 0-9-1, sections 2.3.5 and 4.2.6). */
+/** A message that a service published or received, read from the frames between it and the broker (AMQP 0-9-1, sections 2.3.5 and 4.2.6). */
 export interface WireMessage {
   direction: "published" | "delivered";
   exchange: string;
@@ -16,22 +16,15 @@ interface Unfinished extends WireMessage {
   chunks: Buffer[];
 }
 
-/** Reads along on a proxy: hand `filter` to it. */
+/** Records the messages that pass through a proxy: `proxy.filter(wire.filter)`. */
 export class Wire {
   readonly messages: WireMessage[] = [];
   readonly #unfinished = new Map<string, Unfinished>();
-  readonly #listeners = new Set<(message: WireMessage) => void>();
 
   readonly filter: FrameFilter = (frame, direction, link) => {
     this.#read(frame, direction, link);
     return "pass";
   };
-
-  /** Calls back for each message from now on. @returns to stop that */
-  onMessage(listener: (message: WireMessage) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
 
   #read(frame: AmqpFrame, direction: Direction, link: Link): void {
     const key = `${link.id} ${direction} ${frame.channel}`;
@@ -48,9 +41,7 @@ export class Wire {
     if (size < message.bodySize) return;
     this.#unfinished.delete(key);
     const { bodySize: _, chunks, ...rest } = message;
-    const seen = { ...rest, body: Buffer.concat(chunks).toString() };
-    this.messages.push(seen);
-    for (const listener of this.#listeners) listener(seen);
+    this.messages.push({ ...rest, body: Buffer.concat(chunks).toString() });
   }
 }
 
@@ -76,7 +67,7 @@ function beginOf({ method, payload }: AmqpFrame): Unfinished | undefined {
   return undefined;
 }
 
-/** The properties in the order of their flags, the highest bit first. */
+/** Reads the body size and some properties, which are in the order of their flags, the highest bit first. */
 function readHeader(payload: Buffer, message: Unfinished): void {
   message.bodySize = Number(payload.readBigUInt64BE(4));
   const flags = payload.readUInt16BE(12);

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { type Proxy, type RabbitMq, type ServiceProcess, startProcess, startProxy } from "@amqp-idioms/local-servers";
 import { Wire } from "./wire.ts";
 
-/** The services as they run in the demo: real processes, each behind a proxy that reads along. */
+/** The services as processes, each connected to the broker through a proxy that records its messages. */
 
 export type ServiceName =
   | "score-producer"
@@ -14,10 +14,10 @@ export type ServiceName =
   | "reporting";
 
 const withDatabase: readonly ServiceName[] = ["patient-registry", "scheduling", "reporting"];
-/** Less than the 5 s in which Ctrl-C stops everything. */
+/** Less than the 5 s within which Ctrl-C stops everything. */
 const stopTimeoutMs = 3_000;
 
-export class Player {
+export class RunningService {
   readonly name: string;
   readonly process: ServiceProcess;
   readonly wire: Wire;
@@ -40,24 +40,27 @@ export class Player {
   }
 }
 
-export class Cast {
+export class Processes {
   readonly #broker: RabbitMq;
   readonly #dataFolder: string;
-  readonly #playing = new Set<Player>();
+  readonly #running = new Set<RunningService>();
   #isClosed = false;
 
-  /** @param dataFolder  for the embedded databases; it outlives each single process */
+  /** @param dataFolder  for the embedded databases, which outlive each single process */
   constructor(broker: RabbitMq, dataFolder: string) {
     this.#broker = broker;
     this.#dataFolder = dataFolder;
   }
 
-  get playing(): readonly Player[] {
-    return [...this.#playing];
+  get running(): readonly RunningService[] {
+    return [...this.#running];
   }
 
-  /** Starts a service as its README says, and resolves when it says that it is ready. */
-  async start(service: ServiceName, options: { name?: string; args?: readonly string[] } = {}): Promise<Player> {
+  /** Starts a service as its README shows, and resolves when its log says that it is ready. */
+  async start(
+    service: ServiceName,
+    options: { name?: string; args?: readonly string[] } = {},
+  ): Promise<RunningService> {
     const { name = service, args = [] } = options;
     const wire = new Wire();
     const proxy = await startProxy(this.#broker.url);
@@ -70,26 +73,26 @@ export class Cast {
         AMQP_URL: proxy.url,
         PORT: "0",
         STOP_TIMEOUT_MS: String(stopTimeoutMs),
-        ...(withDatabase.includes(service) && (await this.#database())),
+        ...(withDatabase.includes(service) && (await this.#databaseSettings())),
       },
     });
-    const player = new Player(name, process, proxy, wire);
-    if (this.#isClosed) await player.stop();
-    this.#playing.add(player);
-    return player;
+    const started = new RunningService(name, process, proxy, wire);
+    if (this.#isClosed) await started.stop();
+    this.#running.add(started);
+    return started;
   }
 
-  async stop(player: Player): Promise<void> {
-    this.#playing.delete(player);
-    await player.stop();
+  async stop(service: RunningService): Promise<void> {
+    this.#running.delete(service);
+    await service.stop();
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    await Promise.all(this.playing.map((player) => this.stop(player)));
+    await Promise.all(this.running.map((service) => this.stop(service)));
   }
 
-  async #database(): Promise<Record<string, string>> {
+  async #databaseSettings(): Promise<Record<string, string>> {
     const url = process.env["DATABASE_URL"];
     if (url !== undefined && url !== "") return { DATABASE_URL: url };
     await mkdir(this.#dataFolder, { recursive: true });
