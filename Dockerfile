@@ -1,12 +1,12 @@
 # One image for each service: docker build --build-arg FOLDER=services/scheduling .
-# It holds Node.js, that service's JavaScript and what it needs from npm: no shell, no package manager, nothing to write to.
+# It contains Node.js, that service's JavaScript and its npm packages, but no shell and no package manager, and runs on a read-only file system.
 
 FROM node:26-slim AS node
 WORKDIR /repository
 ENV PNPM_HOME=/pnpm CI=true
 RUN --mount=type=cache,target=/root/.npm npm install --global --no-fund --no-audit pnpm@12.18.0
 
-# Of the sources only what `pnpm install` reads: what follows is then built anew only when that changes
+# Only the files that `pnpm install` reads, so that the following layers are rebuilt only when these files change
 FROM node AS manifests
 COPY . .
 RUN find . -type f ! -name package.json ! -name pnpm-lock.yaml ! -name pnpm-workspace.yaml -delete \
@@ -53,5 +53,5 @@ ENV NODE_ENV=production PATH=/usr/local/bin HOST=0.0.0.0 PORT=3000
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/readyz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-# STOP_TIMEOUT_MS is 8 s: less than any grace period
+# STOP_TIMEOUT_MS is 8 s by default, which is less than any grace period
 ENTRYPOINT ["node", "main.js"]

@@ -1,4 +1,4 @@
-/** The same in plain amqplib, by the wire tables in docs/: no validation, no retries, no recovery. What the kit costs is the difference. */
+/** The idioms in plain amqplib, with the wire format of docs/, but without validation, retries and recovery: the difference is what the kit costs. */
 import { randomUUID } from "node:crypto";
 import amqplib, { type ChannelModel } from "amqplib";
 
@@ -9,24 +9,24 @@ export async function bareConnection(url: string): Promise<ChannelModel> {
   return amqplib.connect(url, { noDelay: true });
 }
 
-/** @returns how one message is sent; `heard` is called for each delivery */
+/** @returns a function that sends one message. Each listener calls `onDelivery` for each delivery. */
 export async function bareBroadcast(
   connection: ChannelModel,
-  options: { exchange: string; listeners: number; heard: () => void },
+  options: { exchange: string; listeners: number; onDelivery: () => void },
 ): Promise<(body: Buffer) => void> {
-  const { exchange, listeners, heard } = options;
+  const { exchange, listeners, onDelivery } = options;
   for (let listener = 0; listener < listeners; listener++) {
     const channel = await connection.createChannel();
     await channel.assertExchange(exchange, "fanout", transient);
     const { queue } = await channel.assertQueue("", { exclusive: true, ...transient });
     await channel.bindQueue(queue, exchange, "");
-    await channel.consume(queue, heard, { noAck: true });
+    await channel.consume(queue, onDelivery, { noAck: true });
   }
   const channel = await connection.createChannel();
   return (body) => void channel.publish(exchange, "", body, json);
 }
 
-/** @returns how one message is published; that resolves with the broker's confirm */
+/** @returns a function that publishes one message and resolves when the broker has confirmed it */
 export async function barePublisher(
   connection: ChannelModel,
   exchange: string,
@@ -39,7 +39,7 @@ export async function barePublisher(
     });
 }
 
-/** Acknowledges each message as soon as it has come. @returns how it stops */
+/** Acknowledges each message as soon as it arrives. @returns a function that stops it */
 export async function bareSubscriber(
   connection: ChannelModel,
   options: { queue: string; prefetch: number; handled: () => void },
@@ -55,7 +55,7 @@ export async function bareSubscriber(
   return () => channel.close();
 }
 
-/** Answers with the request's own body. @returns how one asks */
+/** Answers each request with its own body. @returns a function that sends a request and resolves with the reply */
 export async function bareRequestResponse(
   connection: ChannelModel,
   queue: string,

@@ -7,9 +7,9 @@ import { measureOutbox } from "./outbox.ts";
 import { measureReplicatedRequests, measureRequests } from "./request-response.ts";
 
 /**
- * All figures that docs/scaling.md quotes. Both sides of each idiom run in this process, so that they share one core; each measure has warmed up.
- * @param seconds  for each measure
- * @param log  told of each figure when it is there
+ * Measures all figures that docs/scaling.md quotes. Both sides of each idiom run in this process and share one core. Each measurement warms up first.
+ * @param seconds  the length of each measurement
+ * @param log  called with each figure when it has been measured
  */
 export async function bench(
   { broker, postgresUrl }: BenchServers,
@@ -17,7 +17,7 @@ export async function bench(
 ): Promise<Figure[]> {
   await using vhost = await createVirtualHost(broker);
   const hasQuorum = hasDefaultQueueTypes(broker);
-  const measures: (() => Promise<Figure | Figure[]>)[] = [
+  const measurements: (() => Promise<Figure | Figure[]>)[] = [
     ...[1, 10, 100].map((listeners) => () => measureBroadcast(vhost.url, listeners, seconds)),
     () => measureMemory(broker, vhost.url),
     () => measureNotify(broker, "classic", seconds),
@@ -27,7 +27,7 @@ export async function bench(
     ...(postgresUrl === undefined ? [] : [() => measureOutbox(vhost.url, postgresUrl, seconds)]),
   ];
   const figures: Figure[] = [];
-  for (const measure of measures) {
+  for (const measure of measurements) {
     const measured = [await measure()].flat();
     measured.forEach(log);
     figures.push(...measured);
@@ -35,7 +35,7 @@ export async function bench(
   return figures;
 }
 
-/** Whether a virtual host can say that its queues are quorum queues; without, those are not measured. */
+/** Whether a virtual host may have a default queue type. Without it, quorum queues are not measured. */
 export function hasDefaultQueueTypes({ version }: BenchServers["broker"]): boolean {
   return !version.startsWith("3.10.");
 }

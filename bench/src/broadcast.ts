@@ -1,24 +1,24 @@
 import { connect } from "amqp-kit";
 import { bareBroadcast, bareConnection } from "./bare.ts";
 import type { Figure } from "./figure.ts";
-import { message, system, told } from "./contracts.ts";
+import { message, system, updates } from "./contracts.ts";
 import { counter, median, rateOf } from "./rate.ts";
 
-/** Sent before the listeners are waited for: less than they may buffer, so that nothing is dropped. */
+/** Updates sent in a row, before waiting for the listeners: fewer than they buffer, so that none is dropped. */
 const burst = 200;
 
-/** One sender, so many listeners, each with a queue of its own: what all of them get per second, and how long one update takes to reach the last. */
+/** One sender and several listeners, each with its own queue: all deliveries per second, and the time until the last listener has an update. */
 export async function measureBroadcast(url: string, listeners: number, seconds: number): Promise<Figure[]> {
-  const kit = await measured(seconds, listeners, async (heard) => {
-    const teller = await connect(url, { system, service: "teller" });
-    const hearer = await connect(url, { system, service: "hearer" });
-    await Promise.all(Array.from({ length: listeners }, () => hearer.listen(told, heard)));
-    const close = async (): Promise<unknown> => Promise.all([teller.close(), hearer.close()]);
-    return { send: () => teller.broadcast(told, message), close };
+  const kit = await measured(seconds, listeners, async (onDelivery) => {
+    const sender = await connect(url, { system, service: "sender" });
+    const receiver = await connect(url, { system, service: "receiver" });
+    await Promise.all(Array.from({ length: listeners }, () => receiver.listen(updates, onDelivery)));
+    const close = async (): Promise<unknown> => Promise.all([sender.close(), receiver.close()]);
+    return { send: () => sender.broadcast(updates, message), close };
   });
-  const amqplib = await measured(seconds, listeners, async (heard) => {
+  const amqplib = await measured(seconds, listeners, async (onDelivery) => {
     const connection = await bareConnection(url);
-    const send = await bareBroadcast(connection, { exchange: "bench.bare", listeners, heard });
+    const send = await bareBroadcast(connection, { exchange: "bench.bare", listeners, onDelivery });
     const body = Buffer.from(JSON.stringify(message));
     return { send: async () => send(body), close: () => connection.close() };
   });
@@ -37,15 +37,15 @@ interface Broadcasting {
 async function measured(
   seconds: number,
   listeners: number,
-  open: (heard: () => void) => Promise<Broadcasting>,
+  open: (onDelivery: () => void) => Promise<Broadcasting>,
 ): Promise<{ rate: number; ms: number }> {
-  let heard = counter(0);
-  const { send, close } = await open(() => heard.count());
+  let deliveries = counter(0);
+  const { send, close } = await open(() => deliveries.count());
   try {
-    const sendAndWait = async (updates: number): Promise<void> => {
-      heard = counter(updates * listeners);
-      await Promise.all(Array.from({ length: updates }, send));
-      await heard.done;
+    const sendAndWait = async (count: number): Promise<void> => {
+      deliveries = counter(count * listeners);
+      await Promise.all(Array.from({ length: count }, send));
+      await deliveries.done;
     };
     const bursts = await rateOf(seconds, 1, () => sendAndWait(burst));
     const times: number[] = [];

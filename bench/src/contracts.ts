@@ -1,4 +1,4 @@
-/** What is sent: as large as the messages of the six services, and as thoroughly validated. */
+/** Messages as large as those of the six services, with as much validation. */
 import { broadcast, defineSystem, notification, operation } from "amqp-kit";
 import { z } from "zod";
 
@@ -16,9 +16,9 @@ export const message: z.output<typeof Message> = {
   text: "Goal by Yuki Tanaka, 90+4'; the state of the match as a whole, so that a missed one does no harm",
 };
 
-export const told = broadcast("bench.told", { message: Message });
-export const happened = notification("bench.happened", { message: Message });
-export const asked = operation("bench_asked", {
+export const updates = broadcast("bench.updates", { message: Message });
+export const events = notification("bench.events", { message: Message });
+export const echo = operation("bench_echo", {
   exchange: "bench.api",
   request: Message,
   response: Message,
@@ -26,9 +26,9 @@ export const asked = operation("bench_asked", {
 });
 
 export const system = defineSystem({
-  teller: { broadcasts: [told], notifies: [happened], requests: [asked] },
-  hearer: { listens: [told], subscribes: [happened], responds: [asked] },
+  sender: { broadcasts: [updates], notifies: [events], requests: [echo] },
+  receiver: { listens: [updates], subscribes: [events], responds: [echo] },
 });
 
-/** The queue that the notifications wait in. */
-export const subscriptionQueue = "bench.happened.hearer";
+/** The queue of the one subscriber. */
+export const subscriptionQueue = "bench.events.receiver";

@@ -4,12 +4,12 @@ export interface Figure {
   what: string;
   unit: string;
   kit: number;
-  /** The same in plain amqplib, where there is such a thing */
+  /** The same in plain amqplib, if amqplib can do it */
   amqplib?: number;
 }
 
 export interface BenchServers {
   broker: Pick<RabbitMq, "url" | "managementUrl" | "version">;
-  /** Without one, the outbox is not measured */
+  /** Without it, the outbox is not measured */
   postgresUrl: string | undefined;
 }

@@ -1,6 +1,4 @@
-/**
- * `npm run bench`: the figures that docs/scaling.md quotes, on this machine, in less than three minutes. They mean something only while nothing else runs.
- */
+/** `npm run bench`: measures what docs/scaling.md quotes, in less than three minutes. The figures are valid only while nothing else runs. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
@@ -10,22 +8,22 @@ import { rounded, tableOf } from "./table.ts";
 
 const page = "docs/scaling.md";
 const usage = `Usage: npm run bench -- [--seconds N] [--write]
-  --seconds N   for each measure; default 3
-  --write       puts the figures into ${page}`;
+  --seconds N   the length of each measurement; default 3
+  --write       writes the figures into ${page}`;
 
 process.on("SIGINT", () => process.exit(130)).on("SIGTERM", () => process.exit(143));
 await main();
 process.exit();
 
 async function main(): Promise<void> {
-  const options = read();
+  const options = readArguments();
   if (options === undefined) return;
   const log = console.log;
   await using broker = await startRabbitMq({ log });
   const postgres = await startPostgres({ log });
   try {
     if (!hasDefaultQueueTypes(broker))
-      log(`Quorum queues are not measured: they need RabbitMQ 3.11 or newer, this is ${broker.version}.`);
+      log(`Quorum queues are not measured: they need RabbitMQ 3.11 or newer, and this is ${broker.version}.`);
     if (postgres.reason !== undefined) log(`The outbox is not measured: it ${postgres.reason}`);
     const figures = await bench(
       { broker, postgresUrl: postgres.server?.url },
@@ -36,7 +34,7 @@ async function main(): Promise<void> {
       },
     );
     const day = new Date().toISOString().slice(0, 10);
-    const where = `RabbitMQ ${broker.version}, Node.js ${process.versions.node}, ${availableParallelism()} cores for all of it, ${day}.`;
+    const where = `RabbitMQ ${broker.version}, Node.js ${process.versions.node}, ${availableParallelism()} cores for everything, ${day}.`;
     const text = `${where}\n\n${tableOf(figures)}`;
     log(`\n${text}`);
     if (options.isWriting) write(text);
@@ -45,7 +43,7 @@ async function main(): Promise<void> {
   }
 }
 
-function read(): { seconds: number; isWriting: boolean } | undefined {
+function readArguments(): { seconds: number; isWriting: boolean } | undefined {
   try {
     const { values } = parseArgs({ options: { seconds: { type: "string" }, write: { type: "boolean" } } });
     const seconds = Number(values.seconds ?? 3);
@@ -61,7 +59,7 @@ function read(): { seconds: number; isWriting: boolean } | undefined {
 function write(text: string): void {
   const before = readFileSync(page, "utf8");
   const block = /(<!-- bench -->\n)[^]*?(\n<!-- \/bench -->)/;
-  if (!block.test(before)) throw new Error(`${page} has no <!-- bench --> … <!-- /bench --> to put the figures into.`);
+  if (!block.test(before)) throw new Error(`${page} has no <!-- bench --> … <!-- /bench --> block for the figures.`);
   writeFileSync(
     page,
     before.replace(block, (_, start, end) => `${start}${text}${end}`),

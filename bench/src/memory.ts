@@ -1,20 +1,20 @@
 import { connect } from "amqp-kit";
 import { bareBroadcast, bareConnection } from "./bare.ts";
-import { system, told } from "./contracts.ts";
+import { system, updates } from "./contracts.ts";
 import type { BenchServers, Figure } from "./figure.ts";
 
 const listeners = 100;
 
-/** What a listener with a connection of its own takes of the broker's memory, idle: connection, channel and queue, without the kernel's buffers. */
+/** The broker's memory for an idle listener with its own connection: connection, channel and queue, without the kernel's buffers. */
 export async function measureMemory(broker: BenchServers["broker"], url: string): Promise<Figure> {
   const kit = await perListener(broker, async () => {
-    const amqp = await connect(url, { system, service: "hearer" });
-    await amqp.listen(told, () => {});
+    const amqp = await connect(url, { system, service: "receiver" });
+    await amqp.listen(updates, () => {});
     return amqp;
   });
   const amqplib = await perListener(broker, async () => {
     const connection = await bareConnection(url);
-    await bareBroadcast(connection, { exchange: "bench.bare", listeners: 1, heard: () => {} });
+    await bareBroadcast(connection, { exchange: "bench.bare", listeners: 1, onDelivery: () => {} });
     return connection;
   });
   return { what: "broker's memory for a listener with its own connection", unit: "KiB", kit, amqplib };
@@ -31,7 +31,7 @@ async function perListener(
   return (after - before) / 1024 / listeners;
 }
 
-/** https://www.rabbitmq.com/docs/memory-use, of all nodes */
+/** The sum over all nodes of what https://www.rabbitmq.com/docs/memory-use counts for connections and queues. */
 async function memoryOfClients({ managementUrl = "" }: BenchServers["broker"]): Promise<number> {
   const { origin, username, password } = new URL(managementUrl);
   const get = async <T>(path: string): Promise<T> => {

@@ -2,30 +2,30 @@ import { createVirtualHost, type VirtualHost } from "@amqp-idioms/local-servers"
 import { connect } from "amqp-kit";
 import { bareConnection, barePublisher, bareSubscriber } from "./bare.ts";
 import type { BenchServers, Figure } from "./figure.ts";
-import { happened, message, subscriptionQueue, system } from "./contracts.ts";
+import { events, message, subscriptionQueue, system } from "./contracts.ts";
 import { rateOf } from "./rate.ts";
 
 const unconfirmed = 256;
 
-/** One notification, one subscriber, one queue: published and confirmed without a subscriber, then handled without a publisher. */
+/** One subscriber's queue: publishes with confirms while nobody consumes, then consumes while nobody publishes. */
 export async function measureNotify(
   broker: BenchServers["broker"],
   type: "classic" | "quorum",
   seconds: number,
 ): Promise<Figure[]> {
   await using vhost = await createVirtualHost(broker, { defaultQueueType: type });
-  await using notifier = await connect(vhost.url, { system, service: "teller" });
+  await using notifier = await connect(vhost.url, { system, service: "sender" });
   const queue = await vhost.management.queue(vhost.name, subscriptionQueue);
   if (queue?.type !== type) throw new Error(`${subscriptionQueue} is a ${queue?.type} queue, not a ${type} one.`);
   const connection = await bareConnection(vhost.url);
-  const bare = await barePublisher(connection, happened.name);
+  const bare = await barePublisher(connection, events.name);
   const body = Buffer.from(JSON.stringify(message));
   try {
     const figures: Figure[] = [
       {
         what: `notify, published and confirmed, ${type} queue`,
         unit: "messages/s",
-        kit: await rateOf(seconds, unconfirmed, () => notifier.notify(happened, message)),
+        kit: await rateOf(seconds, unconfirmed, () => notifier.notify(events, message)),
         amqplib: await rateOf(seconds, unconfirmed, () => bare(body)),
       },
     ];
@@ -57,14 +57,14 @@ export async function measureNotify(
 }
 
 async function handledByKit(vhost: VirtualHost, concurrency: number, seconds: number): Promise<number> {
-  await using subscriber = await connect(vhost.url, { system, service: "hearer" });
+  await using subscriber = await connect(vhost.url, { system, service: "receiver" });
   return await handled(seconds, async (handled) => {
-    const subscription = await subscriber.subscribe(happened, handled, { concurrency });
+    const subscription = await subscriber.subscribe(events, handled, { concurrency });
     return () => subscription.stop();
   });
 }
 
-/** Until the time is over or nothing more comes, from the first message on. */
+/** Counts from the first message until the time is over or the queue is empty. */
 async function handled(seconds: number, open: (handled: () => void) => Promise<() => Promise<void>>): Promise<number> {
   let startedAt = 0;
   let lastAt = 0;

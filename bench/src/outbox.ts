@@ -3,22 +3,22 @@ import { addToOutbox, openDatabase, startRelay, type Database } from "@amqp-idio
 import { connect } from "amqp-kit";
 import { sql } from "kysely";
 import type { Figure } from "./figure.ts";
-import { happened, message, system } from "./contracts.ts";
+import { events, message, system } from "./contracts.ts";
 import { counter, perSecond, rateOf } from "./rate.ts";
 
 const logger = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** One relay, on PostgreSQL: how fast transactions fill its outbox, and how fast it publishes what waits there. */
+/** One relay on PostgreSQL: how fast transactions fill its outbox, and how fast it publishes from it. */
 export async function measureOutbox(url: string, postgresUrl: string, seconds: number): Promise<Figure[]> {
-  await using place = await createDatabase(postgresUrl);
-  await using database = await openDatabase({ url: place.url }, { schema: "bench", logger });
-  await using amqp = await connect(url, { system, service: "teller" });
+  await using postgres = await createDatabase(postgresUrl);
+  await using database = await openDatabase({ url: postgres.url }, { schema: "bench", logger });
+  await using amqp = await connect(url, { system, service: "sender" });
   let key = 0;
   const added = await rateOf(seconds, 10, () =>
-    database.transaction((tx) => addToOutbox(tx, { topic: happened.name, key: String((key += 1)), message })),
+    database.transaction((tx) => addToOutbox(tx, { topic: events.name, key: String((key += 1)), message })),
   );
   await sql`delete from outbox`.execute(database.kysely);
-  const send = (): Promise<void> => amqp.notify(happened, message);
+  const send = (): Promise<void> => amqp.notify(events, message);
   const manyKeys = await relayed(database, send, { rows: Math.ceil(2_000 * seconds), keys: Number.MAX_SAFE_INTEGER });
   const oneKey = await relayed(database, send, { rows: Math.ceil(500 * seconds), keys: 1 });
   return [
@@ -33,9 +33,9 @@ async function relayed(
   send: () => Promise<void>,
   { rows, keys }: { rows: number; keys: number },
 ): Promise<number> {
-  // In pieces: each key is locked until its transaction ends
+  // In batches, because each key is locked until its transaction ends
   for (let from = 0; from < rows; from += 500) {
-    await sql`select outbox_add((n % ${keys}::bigint)::text, ${happened.name}::text, gen_random_uuid(), ${JSON.stringify(message)}::json)
+    await sql`select outbox_add((n % ${keys}::bigint)::text, ${events.name}::text, gen_random_uuid(), ${JSON.stringify(message)}::json)
       from generate_series(${from + 1}::bigint, ${Math.min(from + 500, rows)}::bigint) as n`.execute(database.kysely);
   }
   const sent = counter(rows);

@@ -1,7 +1,4 @@
-/**
- * How many of them there are per second: `inFlight` at a time, each begun when one has ended.
- * @param once  one of them; `sign` says when to stop, for one that takes long
- */
+/** Runs `once` again and again, `inFlight` at a time, after a warm-up of a quarter of the time. @returns runs per second */
 export async function rateOf(seconds: number, inFlight: number, once: () => Promise<unknown>): Promise<number> {
   await during(seconds / 4, inFlight, once);
   return during(seconds, inFlight, once);
@@ -29,7 +26,7 @@ export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
-/** Resolves when it was called `count` times. */
+/** `done` resolves when `count` has been called that many times. */
 export function counter(count: number): { count: () => void; done: Promise<void> } {
   const { promise, resolve } = Promise.withResolvers<void>();
   let left = count;

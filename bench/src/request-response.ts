@@ -2,10 +2,10 @@ import { createVirtualHost } from "@amqp-idioms/local-servers";
 import { connect } from "amqp-kit";
 import { bareConnection, bareRequestResponse } from "./bare.ts";
 import type { BenchServers, Figure } from "./figure.ts";
-import { asked, message, system } from "./contracts.ts";
+import { echo, message, system } from "./contracts.ts";
 import { rateOf } from "./rate.ts";
 
-/** One requester, one responder that answers at once, so many questions at a time. */
+/** One requester with `callers` requests in flight, and one responder that answers immediately. */
 export async function measureRequests(url: string, callers: number, seconds: number): Promise<Figure> {
   return {
     what: `request/response, ${callers} at a time`,
@@ -15,7 +15,7 @@ export async function measureRequests(url: string, callers: number, seconds: num
   };
 }
 
-/** The same over a request queue that is replicated, which it is wherever the default queue type is quorum. */
+/** The same with a replicated request queue, as it is where the default queue type is quorum. */
 export async function measureReplicatedRequests(
   broker: BenchServers["broker"],
   callers: number,
@@ -27,18 +27,18 @@ export async function measureReplicatedRequests(
 }
 
 async function byKit(url: string, callers: number, seconds: number): Promise<number> {
-  await using responder = await connect(url, { system, service: "hearer" });
-  await using requester = await connect(url, { system, service: "teller" });
-  await responder.respond(asked, (question) => question);
-  return await rateOf(seconds, callers, () => requester.request(asked, message));
+  await using responder = await connect(url, { system, service: "receiver" });
+  await using requester = await connect(url, { system, service: "sender" });
+  await responder.respond(echo, (received) => received);
+  return await rateOf(seconds, callers, () => requester.request(echo, message));
 }
 
 async function byAmqplib(url: string, callers: number, seconds: number): Promise<number> {
   const connection = await bareConnection(url);
   try {
-    const ask = await bareRequestResponse(connection, "bench_bare_asked");
+    const request = await bareRequestResponse(connection, "bench_bare_echo");
     return await rateOf(seconds, callers, async () =>
-      JSON.parse((await ask(Buffer.from(JSON.stringify(message)))).toString()),
+      JSON.parse((await request(Buffer.from(JSON.stringify(message)))).toString()),
     );
   } finally {
     await connection.close();

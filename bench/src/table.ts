@@ -1,11 +1,11 @@
 import type { Figure } from "./figure.ts";
 
-/** To three digits: more would say more than a measurement knows. */
+/** Rounds to three digits, which is all that these measurements can say. */
 export function rounded(value: number): string {
   return Number(value.toPrecision(3)).toLocaleString("en");
 }
 
-/** In Markdown. */
+/** The figures as a Markdown table. */
 export function tableOf(figures: readonly Figure[]): string {
   const rows = figures.map(
     ({ what, unit, kit, amqplib }) =>

@@ -1,4 +1,4 @@
-"""Broadcast, the sender: tells whoever listens now.
+"""Broadcast, the sender: sends a score update to every current listener.
 
 python3 broadcast_send.py [amqp://…] [TEXT]     TEXT: two lines, or a score update in JSON
 """

@@ -1,4 +1,4 @@
-"""The post's set-up: every script here begins with it."""
+"""The connection and channel with which every script here begins."""
 import os
 import sys
 from urllib.parse import unquote, urlsplit
@@ -7,7 +7,7 @@ import amqp
 
 
 def connect():
-    """Connects to the first argument if that is a URL (it is then taken away), else to AMQP_URL, else to this machine."""
+    """Connects to the first argument if that is a URL (and removes it), else to AMQP_URL, else to this machine."""
     named = len(sys.argv) > 1 and sys.argv[1].startswith("amqp://")
     url = urlsplit(sys.argv.pop(1) if named else os.environ.get("AMQP_URL", "amqp://localhost"))
     conn = amqp.Connection(
@@ -18,12 +18,12 @@ def connect():
     )
     conn.connect()
     chan = conn.channel()
-    chan.auto_decode = False  # bodies are bytes, whatever content_encoding says
+    chan.auto_decode = False  # bodies stay bytes, whatever content_encoding says
     return conn, chan
 
 
 def wait(conn):
-    """Handles what comes, until Ctrl-C."""
+    """Handles messages until Ctrl-C."""
     print("Waiting; press Ctrl-C to stop", flush=True)
     try:
         while True:

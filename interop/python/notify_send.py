@@ -1,4 +1,4 @@
-"""Notify, the notifier: tells every subscriber, also those that are down now.
+"""Notify, the notifier: notifies every subscriber, including those that are down now.
 
 python3 notify_send.py [amqp://…] [TEXT]        TEXT: lines of a patient, or a patient in JSON
 """
@@ -16,6 +16,6 @@ message = amqp.Message(
     content_type="application/json" if text.startswith("{") else "text/plain",
     delivery_mode=2,  # persistent
 )
-# Returns when the broker has it safe; raises when no queue takes it
+# Returns when the broker has confirmed the message; raises when no queue is bound
 chan.basic_publish_confirm(message, exchange="notify.patient.add", routing_key="", mandatory=True)
 conn.close()

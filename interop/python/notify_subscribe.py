@@ -1,4 +1,4 @@
-"""Notify, a subscriber: gets every notification, also those that were sent while it was down (after its first run).
+"""Notify, a subscriber: receives every notification, including those sent while it was down, after its first run.
 
 python3 notify_subscribe.py [amqp://…] NAME
 """
@@ -15,7 +15,7 @@ chan.queue_declare(queue=queue, durable=True, exclusive=False, auto_delete=False
 chan.queue_bind(queue=queue, exchange="notify.patient.add")
 
 
-def learn(message):
+def handle(message):
     text = message.body.decode()
     if message.properties.get("content_type") == "application/json":
         patient = json.loads(text)
@@ -25,5 +25,5 @@ def learn(message):
 
 
 chan.basic_qos(prefetch_size=0, prefetch_count=1, a_global=False)
-chan.basic_consume(queue=queue, no_ack=False, callback=learn)
+chan.basic_consume(queue=queue, no_ack=False, callback=handle)
 wait(conn)

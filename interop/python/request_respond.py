@@ -1,4 +1,4 @@
-"""Request/response, a responder: adds patients, and shares that with all other responders of "add_patient".
+"""Request/response, a responder: adds patients, sharing the requests with the other responders of "add_patient".
 
 python3 request_respond.py [amqp://…] [--durable]
 """
@@ -13,7 +13,7 @@ from connection import connect, wait
 conn, chan = connect()
 
 chan.exchange_declare(exchange="api", type="direct", durable=False, auto_delete=True)
-if "--durable" in sys.argv:  # as patient-registry does; RabbitMQ 4.3 takes the other one only if told to permit it
+if "--durable" in sys.argv:  # as patient-registry does; RabbitMQ 4.3 refuses the other queue by default
     chan.queue_declare(queue="add_patient", durable=True, auto_delete=False, arguments={"x-expires": 60000})
 else:
     chan.queue_declare(queue="add_patient", durable=False, exclusive=False, auto_delete=True)
@@ -27,7 +27,7 @@ def answer(message):
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     patient = {"birthDate": None, **person, "patientId": str(uuid.uuid4()), "registeredAt": now}
     reply = amqp.Message(json.dumps(patient), content_type="application/json")
-    reply.properties["correlation_id"] = message.correlation_id  # the line that the post's responder lacks
+    reply.properties["correlation_id"] = message.correlation_id  # the post's responder lacks this line
     chan.basic_publish(reply, exchange="", routing_key=message.reply_to)
     chan.basic_ack(message.delivery_tag)
 

@@ -1,4 +1,4 @@
-"""Request/response, the requester: asks, prints the answer, and ends with 1 if that is an error.
+"""Request/response, the requester: sends a request, prints the reply, and exits with 1 if it is an error.
 
 python3 request_send.py [amqp://…] [TEXT]       TEXT: lines of a person, or a person in JSON
 """
@@ -21,9 +21,9 @@ message = amqp.Message(
     content_type="application/json" if text.startswith("{") else "text/plain",
     reply_to=queue,
     correlation_id=correlation_id,
-    expiration="5000",  # ms: nobody begins it when nobody waits for it any more
+    expiration="5000",  # ms: no responder handles it after that
 )
-# Raises when there is no responder: no exchange, or no queue that takes it
+# Raises when there is no responder, and so no exchange or no bound queue
 chan.basic_publish(message, exchange="api", routing_key="add_patient", mandatory=True)
 while not any(reply.properties.get("correlation_id") == correlation_id for reply in replies):
     conn.drain_events(timeout=5)

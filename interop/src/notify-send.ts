@@ -6,7 +6,7 @@ import { connect } from "amqp-kit";
 const url = process.argv[2] ?? process.env["AMQP_URL"] ?? "amqp://localhost";
 await using amqp = await connect(url, { system, service: "patient-registry" });
 
-// Resolves when the broker has it safe for every subscriber of the system
+// Resolves when the broker has confirmed the message for every subscriber of the system
 await amqp.notify(patientAdded, {
   patientId: randomUUID(),
   given: "John",

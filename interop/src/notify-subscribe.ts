@@ -6,7 +6,7 @@ import { connect } from "amqp-kit";
 const url = process.argv[2] ?? process.env["AMQP_URL"] ?? "amqp://localhost";
 await using amqp = await connect(url, { system, service: "reporting" });
 
-// Acknowledged when the handler has returned; tried again when it throws, and in the end set aside
+// Acknowledges when the handler has returned. Retries when it throws, and finally dead-letters the message
 await amqp.subscribe(patientAdded, ({ given, surname, patientId }) => {
   console.log(`${given} ${surname}, ${patientId}`);
 });

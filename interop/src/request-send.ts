@@ -5,6 +5,6 @@ import { connect } from "amqp-kit";
 const url = process.argv[2] ?? process.env["AMQP_URL"] ?? "amqp://localhost";
 await using amqp = await connect(url, { system, service: "add-patient-api" });
 
-// Rejects at once when there is no responder, and in the end when none answers
+// Rejects within 500 ms without a responder, and after the timeout without a reply
 const patient = await amqp.request(addPatient, { given: "John", surname: "Smith" });
 console.log(JSON.stringify(patient));

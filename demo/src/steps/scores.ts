@@ -28,7 +28,8 @@ export async function showScores({ processes, services, signal, print }: Demo): 
   await waitUntil("displays 1 and 3 show the last update", signal, () => hasLast(first) && hasLast(third), 5_000);
   await processes.stop(late);
   checkShown(sent, [first, second, third]);
-  print(`displays 1, 2 and 3 showed ${[first, second, third].map(({ updates }) => updates.length).join(", ")} updates`);
+  const counts = [first, second, third].map(({ updates }) => updates.length);
+  print(`${sent.length} updates were sent; displays 1, 2 and 3 showed ${counts.join(", ")}`);
   const received = {
     "score-display 1": first.updates.map(textOf),
     "score-display 2": second.updates.map(textOf),

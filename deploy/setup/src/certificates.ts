@@ -3,17 +3,17 @@ import { join } from "node:path";
 import { type Authority, createAuthority, loadAuthority } from "@amqp-idioms/certificates";
 import { put, textOf } from "./secrets.ts";
 
-/** The private authority, whose key stays in setup's own folder, and the broker's certificate. */
+/** Creates a private certificate authority, whose key stays in setup's own folder, and the broker's certificate. */
 
 const dayMs = 86_400_000;
 const authorityDays = 3_650;
 const certificateDays = 397;
-/** Renewed by the next `up` when it has not longer to live. */
-const renewedDays = 30;
+/** The next `up` renews a certificate that expires within this time. */
+const renewWithinDays = 30;
 
 /**
- * @param hosts  names by which the broker's nodes are reached
- * @param readers  folders that get the authority's certificate
+ * @param hosts  the host names of the broker's nodes
+ * @param readers  the folders into which the authority's certificate is written
  */
 export async function writeCertificates(
   folder: string,
@@ -24,7 +24,7 @@ export async function writeCertificates(
   for (const reader of readers) await put(join(folder, reader, "ca.pem"), authority.certificatePem);
   const file = join(folder, "rabbitmq", "certificate.pem");
   const present = await textOf(file);
-  if (present !== undefined && isGood(new X509Certificate(present), authority, hosts)) return;
+  if (present !== undefined && isValid(new X509Certificate(present), authority, hosts)) return;
   const notAfter = new Date(Date.now() + certificateDays * dayMs);
   const { certificatePem, keyPem } = await authority.issue({ hostNames: hosts, notAfter });
   await put(join(folder, "rabbitmq", "key.pem"), keyPem);
@@ -40,10 +40,10 @@ async function authorityIn(folder: string): Promise<Authority> {
   return authority;
 }
 
-function isGood(certificate: X509Certificate, authority: Authority, hosts: readonly string[]): boolean {
+function isValid(certificate: X509Certificate, authority: Authority, hosts: readonly string[]): boolean {
   return (
     certificate.checkIssued(new X509Certificate(authority.certificatePem)) &&
     hosts.every((host) => certificate.checkHost(host) !== undefined) &&
-    Date.parse(certificate.validTo) > Date.now() + renewedDays * dayMs
+    Date.parse(certificate.validTo) > Date.now() + renewWithinDays * dayMs
   );
 }

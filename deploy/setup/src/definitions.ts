@@ -4,7 +4,7 @@ import { definitionsOf } from "amqp-kit/derive";
 
 const virtualHost = "/";
 
-/** What the broker loads at its start: users, and their rights as the system says (rabbitmq.com/docs/definitions). */
+/** The definitions that the broker loads at its start: users, and their permissions derived from the system (rabbitmq.com/docs/definitions). */
 export function definitions(passwords: Readonly<Record<string, string>>) {
   const derived = definitionsOf(system, { virtualHost });
   const all = { configure: ".*", write: ".*", read: ".*" };
@@ -20,7 +20,7 @@ export function definitions(passwords: Readonly<Record<string, string>>) {
   };
 }
 
-/** Four bytes of salt, and SHA-256 of salt and password (rabbitmq.com/docs/passwords#computing-password-hash). */
+/** Four bytes of salt, then the SHA-256 of salt and password (rabbitmq.com/docs/passwords#computing-password-hash). */
 function hashed(password: string): string {
   const salt = randomBytes(4);
   const hash = createHash("sha256").update(salt).update(password, "utf8").digest();

@@ -4,19 +4,19 @@ import { definitions } from "./definitions.ts";
 import { databaseHost, type Passwords, passwords, withDatabase } from "./secrets.ts";
 import { type Environment, secretsFolder } from "./settings.ts";
 
-const patienceMs = 120_000;
-/** One node speaks for all. */
+const timeoutMs = 120_000;
+/** In a cluster, one node answers for all. */
 const managementUrl = "http://rabbitmq:15672";
 
-/** Gives both servers what they lack, once they answer. @returns what was done, for the log */
+/** Creates missing users, databases and permissions on both servers, once they answer. @returns a log message */
 export async function grant(environment: Environment): Promise<string> {
   const all = await passwords(secretsFolder(environment));
-  await untilItAnswers("the database", () => grantOnDatabase(all));
-  await untilItAnswers("the broker's management API", () => grantOnBroker(all));
-  return "users, databases and rights are in place";
+  await retryUntilTimeout("the database", () => grantOnDatabase(all));
+  await retryUntilTimeout("the broker's management API", () => grantOnBroker(all));
+  return "users, databases and permissions exist";
 }
 
-/** A user and a database for each service; nobody else may connect to it. */
+/** Creates a user and a database for each service. No other user may connect to it. */
 async function grantOnDatabase({ database }: Passwords): Promise<void> {
   const client = new Client({
     host: databaseHost,
@@ -41,7 +41,7 @@ async function grantOnDatabase({ database }: Passwords): Promise<void> {
   }
 }
 
-/** What it loaded at its start, once more: a service may have been added to the system since. */
+/** Imports the definitions again, because a service may have been added since the broker started. */
 async function grantOnBroker({ broker }: Passwords): Promise<void> {
   const response = await fetch(`${managementUrl}/api/definitions`, {
     method: "POST",
@@ -55,14 +55,14 @@ async function grantOnBroker({ broker }: Passwords): Promise<void> {
   if (!response.ok) throw new Error(`it answered ${response.status}: ${await response.text()}`);
 }
 
-async function untilItAnswers(what: string, attempt: () => Promise<void>): Promise<void> {
+async function retryUntilTimeout(what: string, attempt: () => Promise<void>): Promise<void> {
   for (const since = performance.now(); ; await sleep(500)) {
     try {
       return await attempt();
     } catch (error) {
-      if (performance.now() - since < patienceMs) continue;
+      if (performance.now() - since < timeoutMs) continue;
       const why = error instanceof Error ? error.message : String(error);
-      throw new Error(`${what} did not take it within ${patienceMs / 1_000} s: ${why}`, { cause: error });
+      throw new Error(`${what} refused or did not answer for ${timeoutMs / 1_000} s: ${why}`, { cause: error });
     }
   }
 }

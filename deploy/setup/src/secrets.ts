@@ -3,16 +3,16 @@ import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { system } from "@amqp-idioms/contracts";
 
-/** A folder for each container, a volume of its own, which nobody else mounts; that of `setup` holds all passwords. */
+/** Each container has a folder: a volume that no other container mounts. The folder of `setup` holds all passwords. */
 
 export type Service = keyof typeof system;
 
 export const services = Object.keys(system) as Service[];
-/** Those that keep something */
+/** The services that store data */
 export const withDatabase: readonly Service[] = ["patient-registry", "scheduling", "reporting"];
-/** The container's name in docker-compose.yml */
+/** The service's name in docker-compose.yml */
 export const databaseHost = "postgres";
-/** `admin` is the management page's, `operator` that of `amqp-kit dead`. */
+/** `admin` is for the management page, `operator` for `amqp-kit dead`. */
 export const brokerUsers = [...services, "operator", "admin"] as const;
 
 export interface Passwords {
@@ -21,7 +21,7 @@ export interface Passwords {
   readonly erlangCookie: string;
 }
 
-/** @returns those that there are, and new ones for who has none */
+/** @returns the existing passwords, and new ones for users that have none */
 export async function passwords(folder: string): Promise<Passwords> {
   const file = join(folder, "setup", "passwords.json");
   const known = JSON.parse((await textOf(file)) ?? "{}") as Partial<Passwords>;
@@ -38,7 +38,7 @@ function withMissing(known: Readonly<Record<string, string>> = {}, users: readon
   return { ...Object.fromEntries(users.map((user) => [user, newPassword()])), ...known };
 }
 
-/** 144 bits, in letters that need no escape in a URL. */
+/** 144 bits, in characters that need no escaping in a URL. */
 function newPassword(): string {
   return randomBytes(18).toString("base64url");
 }
@@ -52,10 +52,10 @@ export async function textOf(file: string): Promise<string | undefined> {
   }
 }
 
-/** Whole or not at all: a server may be reading it. Whoever mounts the volume may read it, under whatever user. */
+/** Writes a file atomically, because a server may be reading it. Any user of a container that mounts the volume may read it. */
 export async function put(file: string, text: string, mode = 0o444): Promise<void> {
   await mkdir(join(file, ".."), { recursive: true });
-  // What a killed one has left is read-only, also to root without capabilities
+  // The file that a killed process has left is read-only, even for root without capabilities
   await rm(`${file}.new`, { force: true });
   await writeFile(`${file}.new`, text, { mode });
   await rename(`${file}.new`, file);

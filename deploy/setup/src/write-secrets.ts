@@ -4,7 +4,7 @@ import { definitions } from "./definitions.ts";
 import { brokerUsers, databaseHost, passwords, put, services, withDatabase } from "./secrets.ts";
 import { brokers, type Environment, secretsFolder } from "./settings.ts";
 
-/** @returns what was done, for the log */
+/** Writes the files of all containers. @returns a log message */
 export async function writeSecrets(environment: Environment): Promise<string> {
   const folder = secretsFolder(environment);
   const nodes = brokers(environment);
@@ -28,7 +28,7 @@ export async function writeSecrets(environment: Environment): Promise<string> {
       [...clients, "rabbitmq"],
     );
   }
-  return `users of the broker: ${brokerUsers.join(", ")}; of the database: ${withDatabase.join(", ")}`;
+  return `broker users: ${brokerUsers.join(", ")}; database users: ${withDatabase.join(", ")}`;
 }
 
 function withLogin(url: URL, user: string, password = ""): string {

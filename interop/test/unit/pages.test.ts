@@ -12,14 +12,14 @@ const shown = new Map(
   ]),
 );
 
-test.for(globSync(["python/*.py", "src/*.ts"], { cwd: interop }))("a page shows %s as it is", (file) => {
+test.for(globSync(["python/*.py", "src/*.ts"], { cwd: interop }))("A page shows %s unchanged", (file) => {
   expect(shown.get(file)).toBe(read(file));
 });
 
-test("no page shows code of which it is not said where it stands", () => {
+test("Every code block on a page names its file", () => {
   expect(pages.match(/^```(python|ts)$/gm)).toHaveLength(shown.size);
 });
 
-test.for(globSync("python/*_*.py", { cwd: interop }))("%s is a script of at most 40 lines", (file) => {
+test.for(globSync("python/*_*.py", { cwd: interop }))("%s has at most 40 lines", (file) => {
   expect(read(file).split("\n").length).toBeLessThanOrEqual(41);
 });

@@ -16,7 +16,7 @@ function newFolder(): string {
 const ofRepository = (file: string): string => readFileSync(new URL(`../../../../${file}`, import.meta.url), "utf8");
 const textOf = (...path: string[]): string => readFileSync(join(...path), "utf8");
 
-test("each service gets the URLs of its own user, and nothing else", async () => {
+test("Each service gets the URLs of its own user, and nothing else", async () => {
   const SECRETS_DIR = newFolder();
   await writeSecrets({ SECRETS_DIR, BROKERS: "amqp://one,amqp://two:5673" });
   const [one, two] = textOf(SECRETS_DIR, "scheduling", "amqp-url").split(",");
@@ -31,7 +31,7 @@ test("each service gets the URLs of its own user, and nothing else", async () =>
   );
 });
 
-test("the broker's definitions hold every user with the hash of its password, guest not among them", async () => {
+test("The broker's definitions contain every user with the hash of its password, and no guest", async () => {
   const SECRETS_DIR = newFolder();
   await writeSecrets({ SECRETS_DIR });
   const { users, permissions, vhosts, policies } = JSON.parse(textOf(SECRETS_DIR, "rabbitmq", "definitions.json"));
@@ -47,7 +47,7 @@ test("the broker's definitions hold every user with the hash of its password, gu
   expect(bytes.subarray(4)).toEqual(hash);
 });
 
-test("run again it changes no password, and what is missing is added", async () => {
+test("A second run changes no password, and adds what is missing", async () => {
   const SECRETS_DIR = newFolder();
   await writeSecrets({ SECRETS_DIR });
   const file = join(SECRETS_DIR, "scheduling", "amqp-url");
@@ -58,7 +58,7 @@ test("run again it changes no password, and what is missing is added", async () 
   expect(textOf(SECRETS_DIR, "reporting", "amqp-url")).toContain("amqp://reporting:");
 });
 
-test("with amqps: an authority, its certificate to every client, and one of the broker's names; kept while they are good", async () => {
+test("With amqps, setup writes the authority's certificate for every client and a certificate for the broker's names, and keeps them while they are valid", async () => {
   const SECRETS_DIR = newFolder();
   await writeSecrets({ SECRETS_DIR });
   expect(readdirSync(join(SECRETS_DIR, "scheduling"))).not.toContain("ca.pem");
@@ -79,7 +79,7 @@ test("with amqps: an authority, its certificate to every client, and one of the 
   expect(textOf(SECRETS_DIR, "scheduling", "ca.pem")).toBe(authority);
 });
 
-test("docker-compose.yml has every service of the system, with a volume of its own that setup fills", () => {
+test("docker-compose.yml has every service of the system, each with its own volume that setup fills", () => {
   const compose = ofRepository("docker-compose.yml");
   for (const name of Object.keys(system)) {
     expect(compose).toContain(`build: { context: ., args: { FOLDER: services/${name} } }`);
@@ -88,7 +88,7 @@ test("docker-compose.yml has every service of the system, with a volume of its o
   }
 });
 
-test("images are built with the pnpm and run on the Node.js of the repository", () => {
+test("Images are built with the repository's pnpm and run on its Node.js", () => {
   const { packageManager } = JSON.parse(ofRepository("package.json"));
   const [, node] = /^ {2}node: (\d+)\./m.exec(ofRepository("pnpm-workspace.yaml")) ?? [];
   expect(ofRepository("Dockerfile")).toContain(` ${packageManager}\n`);
