@@ -20,8 +20,8 @@ describe("amqp-kit dead", () => {
       from TIME to TIME
   1 × invalid_message, billing: InvalidMessageError: Message of "order.placed" is not valid: its body is not UTF-8.
       at TIME
-  order.placed.shipping.dead: not there
-  `,
+order.placed.shipping.dead: not there
+`,
     );
     const objects = json((await amqpKit(vhost.url, "dead", "list", "--json")).out);
     const failed = { reason: "handler_failed", service: "billing", error: "RangeError", messages: 2 };
