@@ -4,7 +4,7 @@ import type { Connection } from "../broker/connection.ts";
 import { Consumer } from "../broker/consumer.ts";
 import type { Incoming } from "../broker/consumer.ts";
 import { Deadline, maxTimerMs } from "../broker/deadline.ts";
-import { Publisher } from "../broker/publisher.ts";
+import type { Outgoing, Publisher } from "../broker/publisher.ts";
 import { canBeProven, declareRequestQueue } from "../broker/topology.ts";
 import type { Input, Operation, Output } from "../contract.ts";
 import { ClosedError, InvalidMessageError, MessageTooLargeError, PublishError } from "../errors.ts";
@@ -12,7 +12,8 @@ import { decode } from "../messages/decode.ts";
 import { checkIdempotencyKey, deliveryOf } from "../messages/delivery.ts";
 import type { Delivery } from "../messages/delivery.ts";
 import { encode } from "../messages/encode.ts";
-import { messageIdOf, propertiesOf } from "../messages/properties.ts";
+import { maxShortString } from "../messages/limits.ts";
+import { json, messageIdOf, propertiesOf } from "../messages/properties.ts";
 import type { ArrivalClock } from "./arrival-clock.ts";
 import { InvalidRequest, problemFor, problemType } from "./problem.ts";
 import { emit } from "../telemetry/events.ts";
@@ -24,7 +25,6 @@ import type { Logger } from "../telemetry/log.ts";
 /** A reply gets at least so long, also when its request's time limit has all but passed. */
 const minReplyMs = 1_000;
 const replyPauseMs = 100;
-const json = "application/json";
 
 export class Responder<O extends Operation> {
   readonly #operation: O;
@@ -149,43 +149,59 @@ export class Responder<O extends Operation> {
     }
   }
 
-  /** The reply is confirmed before the request is acknowledged, so that a responder that dies hands over to the next. */
+  /** The reply is confirmed before the request is acknowledged: if this process dies in between, another responder gets the request. */
   async #send(reply: Reply, replyTo: string, incoming: Incoming, limitAt: number): Promise<void> {
-    const { message } = incoming;
+    const { message, abort } = incoming;
     const contract = this.#operation.name;
-    const { correlationId } = message.properties;
+    const outcome = await this.#publishUntil(
+      Math.max(limitAt, performance.now() + minReplyMs),
+      this.#outgoing(reply, replyTo, message),
+    );
+    switch (outcome.kind) {
+      case "confirmed":
+        return incoming.ack();
+      case "undeliverable":
+        emit("reply-undeliverable", { contract, messageId: deliveryOf(message, abort.signal).messageId });
+        this.#logger.warn({ contract }, `the reply could not be delivered: ${messageOf(outcome.error)}`);
+        return incoming.ack();
+      case "unconfirmed": {
+        // Another responder can answer it, or this one later. The broker knows whether there is time for that.
+        const why = messageOf(outcome.error);
+        this.#logger.warn({ contract }, `a request is given back, its reply was not confirmed: ${why}`);
+        return incoming.requeue();
+      }
+      case "closed":
+        return incoming.requeue();
+    }
+  }
+
+  #outgoing(reply: Reply, replyTo: string, request: Message): Outgoing {
+    const { correlationId } = request.properties;
     const messageId = messageIdOf(undefined);
     const properties = {
       ...propertiesOf(this.#operation, this.#service, messageId),
       contentType: reply.contentType,
       deliveryMode: 1,
-      ...(typeof correlationId === "string" && Buffer.byteLength(correlationId) <= 255 && { correlationId }),
+      ...(typeof correlationId === "string" && Buffer.byteLength(correlationId) <= maxShortString && { correlationId }),
     };
-    const outgoing = { messageId, routingKey: replyTo, body: reply.body, properties: () => properties };
+    return { messageId, routingKey: replyTo, body: reply.body, properties: () => properties };
+  }
+
+  /** Publishes again after a failure, until `endAt` by `performance.now()`. */
+  async #publishUntil(endAt: number, outgoing: Outgoing): Promise<ReplyOutcome> {
     let firstFailure: unknown;
-    for (const until = Math.max(limitAt, performance.now() + minReplyMs); ; await sleep(replyPauseMs)) {
+    for (;;) {
       try {
-        await this.#replies.publish(outgoing, new Deadline(Math.max(1, until - performance.now())));
-        break;
+        await this.#replies.publish(outgoing, new Deadline(Math.max(1, endAt - performance.now())));
+        return { kind: "confirmed" };
       } catch (error) {
         firstFailure ??= error;
-        const isRequesterGone = error instanceof PublishError && error.reason === "unroutable";
-        if (!isRequesterGone && performance.now() < until && !(error instanceof ClosedError)) continue;
-        // Not confirmed: another responder can answer it, or this one later. The broker knows whether it is in time.
-        if (!isRequesterGone) {
-          if (!(error instanceof ClosedError))
-            this.#logger.warn(
-              { contract },
-              `a request is given back, its reply was not confirmed: ${messageOf(firstFailure)}`,
-            );
-          return incoming.requeue();
-        }
-        emit("reply-undeliverable", { contract, messageId: deliveryOf(message, incoming.abort.signal).messageId });
-        this.#logger.warn({ contract }, `the reply could not be delivered: ${messageOf(error)}`);
-        break;
+        if (error instanceof PublishError && error.reason === "unroutable") return { kind: "undeliverable", error };
+        if (error instanceof ClosedError) return { kind: "closed" };
+        if (performance.now() >= endAt) return { kind: "unconfirmed", error: firstFailure };
       }
+      await sleep(replyPauseMs);
     }
-    incoming.ack();
   }
 }
 
@@ -193,6 +209,14 @@ interface Reply {
   body: Buffer;
   contentType: string;
 }
+
+type ReplyOutcome =
+  | { kind: "confirmed" }
+  /** The reply queue does not exist any more. */
+  | { kind: "undeliverable"; error: unknown }
+  | { kind: "unconfirmed"; error: unknown }
+  /** The session was closed. */
+  | { kind: "closed" };
 
 function decodeRequest<O extends Operation>(operation: O, message: Message): Output<O["request"]> {
   try {
