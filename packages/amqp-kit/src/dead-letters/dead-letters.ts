@@ -11,7 +11,7 @@ import { readUrls } from "../broker/url.ts";
 import { countsLooks, refusalToLook } from "../derive/dead-policy.ts";
 import { ConnectionError, UsageError } from "../errors.ts";
 import { failedExchange } from "../names.ts";
-import { headersThatTravel, movedOn } from "../notify/retry.ts";
+import { forwarded, forwardedHeaders } from "../notify/forward.ts";
 import { silent, messageOf } from "../telemetry/log.ts";
 
 /**
@@ -35,7 +35,7 @@ export interface DeadLetter {
   readonly reason: string | undefined;
   readonly service: string | undefined;
   readonly error: string | undefined;
-  readonly setAsideAt: Date | undefined;
+  readonly deadLetteredAt: Date | undefined;
   /** How often a quorum queue counts it as handed out in vain. */
   readonly deliveryCount: number;
 }
@@ -306,7 +306,7 @@ function sentBack(message: ConsumeMessage): Outgoing {
     Object.entries<unknown>(message.properties.headers ?? {}).filter(([name]) => !name.startsWith("amqp-kit-")),
   );
   const came = { ...message, properties: { ...message.properties, headers } };
-  return movedOn(came, "again", headersThatTravel(came));
+  return forwarded(came, "again", forwardedHeaders(came));
 }
 
 function withoutBody(message: ConsumeMessage): ConsumeMessage {
@@ -323,7 +323,7 @@ export function workQueue(deadQueue: string): string {
 function toDeadLetter(message: ConsumeMessage): DeadLetter {
   const headers: Record<string, unknown> = message.properties.headers ?? {};
   const at = nonEmptyText(headers["amqp-kit-last-failed-at"]);
-  const setAsideAt = at === undefined ? undefined : new Date(at);
+  const deadLetteredAt = at === undefined ? undefined : new Date(at);
   const deliveryCount = headers["x-delivery-count"];
   return {
     message,
@@ -331,7 +331,7 @@ function toDeadLetter(message: ConsumeMessage): DeadLetter {
     reason: nonEmptyText(headers["amqp-kit-reason"]),
     service: nonEmptyText(headers["amqp-kit-service"]),
     error: nonEmptyText(headers["amqp-kit-error"]),
-    setAsideAt: setAsideAt === undefined || Number.isNaN(setAsideAt.getTime()) ? undefined : setAsideAt,
+    deadLetteredAt: deadLetteredAt === undefined || Number.isNaN(deadLetteredAt.getTime()) ? undefined : deadLetteredAt,
     deliveryCount: typeof deliveryCount === "number" ? deliveryCount : 0,
   };
 }

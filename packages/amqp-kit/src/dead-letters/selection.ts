@@ -1,10 +1,10 @@
 import type { DeadLetter } from "./dead-letters.ts";
 import { UsageError } from "../errors.ts";
-import { setAsideReasons } from "../notify/retry.ts";
+import { deadLetterReasons } from "../notify/dead-letter.ts";
 
 /** Which dead letters are meant, as the command line says it. */
 
-const reasons: readonly string[] = setAsideReasons;
+const reasons: readonly string[] = deadLetterReasons;
 const unitsMs = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 export interface Wishes {
@@ -44,12 +44,14 @@ export class Selection {
   }
 
   /** To be asked once about each: it counts. By this machine's clock; what bears no time is neither older nor newer than anything. */
-  readonly isWanted = ({ messageId, reason, setAsideAt }: DeadLetter): boolean => {
+  readonly isWanted = ({ messageId, reason, deadLetteredAt }: DeadLetter): boolean => {
     if (this.#chosen >= this.#limit) return false;
     if (this.#ids.length > 0 && (messageId === undefined || !this.#ids.includes(messageId))) return false;
     if (this.#reasons.length > 0 && (reason === undefined || !this.#reasons.includes(reason))) return false;
-    if (this.#before !== undefined && !(setAsideAt !== undefined && setAsideAt.getTime() < this.#before)) return false;
-    if (this.#after !== undefined && !(setAsideAt !== undefined && setAsideAt.getTime() > this.#after)) return false;
+    if (this.#before !== undefined && !(deadLetteredAt !== undefined && deadLetteredAt.getTime() < this.#before))
+      return false;
+    if (this.#after !== undefined && !(deadLetteredAt !== undefined && deadLetteredAt.getTime() > this.#after))
+      return false;
     this.#found.add(messageId);
     this.#chosen += 1;
     return true;

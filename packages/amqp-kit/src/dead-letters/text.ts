@@ -61,7 +61,7 @@ export class Groups {
     for (const letter of letters) this.#add(letter);
   }
 
-  #add({ reason, service, error, setAsideAt, deliveryCount }: DeadLetter): void {
+  #add({ reason, service, error, deadLetteredAt, deliveryCount }: DeadLetter): void {
     const key = JSON.stringify([reason, service, error]);
     const group = this.#groups.get(key) ?? {
       reason,
@@ -73,10 +73,10 @@ export class Groups {
     };
     this.#groups.set(key, group);
     group.messages += 1;
-    if (setAsideAt !== undefined && !(group.oldest !== undefined && group.oldest <= setAsideAt))
-      group.oldest = setAsideAt;
-    if (setAsideAt !== undefined && !(group.newest !== undefined && group.newest >= setAsideAt))
-      group.newest = setAsideAt;
+    if (deadLetteredAt !== undefined && !(group.oldest !== undefined && group.oldest <= deadLetteredAt))
+      group.oldest = deadLetteredAt;
+    if (deadLetteredAt !== undefined && !(group.newest !== undefined && group.newest >= deadLetteredAt))
+      group.newest = deadLetteredAt;
     this.highestDeliveryCount = Math.max(this.highestDeliveryCount, deliveryCount);
   }
 

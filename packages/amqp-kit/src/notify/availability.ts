@@ -40,17 +40,19 @@ export class Availability {
   }
 
   /**
-   * Whether a failure is to be blamed on what is away. Then the consumer is held, until it is back.
-   * @param begunAt  when the handler began, by `performance.now()`: one that began before a pause was over may have met what caused it
+   * Whether a handler failed because what it needs is unavailable.
+   * @param begunAt  when the handler began, by `performance.now()`: one that began before a pause ended may have met its outage
    */
-  async explains(begunAt: number): Promise<boolean> {
-    if (begunAt < this.#lastPauseEndedAt) return true;
-    if (this.#pausing === undefined && (await this.#ask())) return false;
-    if (!this.#options.signal.aborted) await (this.#pausing ??= this.#pause());
-    return true;
+  async isOutage(begunAt: number): Promise<boolean> {
+    return begunAt < this.#lastPauseEndedAt || this.isPaused || !(await this.#ask());
   }
 
-  /** Resolves once the consumer is held; it goes on by itself. */
+  /** Resolves once the consumer is held; it resumes by itself. Does nothing if the outage that the handler met is over. */
+  async pause(begunAt: number): Promise<void> {
+    if (begunAt < this.#lastPauseEndedAt || this.#options.signal.aborted) return;
+    await (this.#pausing ??= this.#pause());
+  }
+
   async #pause(): Promise<void> {
     const { consumer, signal, onPaused, onResumed } = this.#options;
     const since = performance.now();

@@ -10,8 +10,11 @@ import { deliveryOf } from "../messages/delivery.ts";
 import type { Delivery } from "../messages/delivery.ts";
 import { subscriptionQueue } from "../names.ts";
 import { Availability } from "./availability.ts";
-import { delayAfter, FailureRoute, isSuspect } from "./retry.ts";
-import type { Failures, SetAsideReason } from "./retry.ts";
+import type { DeadLetterReason } from "./dead-letter.ts";
+import { isSuspect } from "./delivery-count.ts";
+import { FailureRoute } from "./failure-route.ts";
+import { delayAfter } from "./retry.ts";
+import type { Failures } from "./retry.ts";
 import { emit } from "../telemetry/events.ts";
 import { withoutValues } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
@@ -36,6 +39,9 @@ interface Kept extends Failures {
   /** When its next attempt is due, by `performance.now()` */
   dueAt: number;
 }
+
+/** `retry-here`: the message is still in flight, and its next attempt is due. */
+type AttemptOutcome = "settled" | "retry-here";
 
 export class Subscriber<C extends Notification> {
   readonly #contract: C;
@@ -135,18 +141,26 @@ export class Subscriber<C extends Notification> {
     const { message } = incoming;
     const kept = this.#keptFrom(message);
     this.#kept = kept;
-    let attempt = kept?.attempt ?? this.#failures.attemptOf(message);
+    const attempt = kept?.attempt ?? this.#failures.attemptOf(message);
     const tooMany = await this.#failures.tooManyDeliveries(message);
     if (tooMany !== undefined) {
-      await this.#setAside(incoming, attempt, "too_many_deliveries", tooMany);
+      await this.#deadLetter(incoming, attempt, "too_many_deliveries", tooMany);
       return;
     }
     if (kept !== undefined && !(await this.#untilDue(incoming, kept))) return;
-    while (await this.#failsAndStays(incoming, attempt)) attempt++;
+    await this.#attemptUntilSettled(incoming, attempt);
   }
 
-  /** @returns whether the handler failed, and is to be given the message once more, here */
-  async #failsAndStays(incoming: Incoming, attempt: number): Promise<boolean> {
+  async #attemptUntilSettled(incoming: Incoming, firstAttempt: number): Promise<void> {
+    let attempt = firstAttempt;
+    let outcome = await this.#attempt(incoming, attempt);
+    while (outcome === "retry-here") {
+      attempt += 1;
+      outcome = await this.#attempt(incoming, attempt);
+    }
+  }
+
+  async #attempt(incoming: Incoming, attempt: number): Promise<AttemptOutcome> {
     const { message, abort } = incoming;
     const { name, message: schema, decoders } = this.#contract;
     let content: Output<C["message"]>;
@@ -154,26 +168,32 @@ export class Subscriber<C extends Notification> {
       content = decode(name, schema, decoders, message);
     } catch (error) {
       const reason = error instanceof MessageTooLargeError ? "message_too_large" : "invalid_message";
-      await this.#setAside(incoming, attempt, reason, error);
-      return false;
+      await this.#deadLetter(incoming, attempt, reason, error);
+      return "settled";
     }
     const begunAt = performance.now();
     try {
       await this.#handler(content, deliveryOf(message, abort.signal, attempt));
-      incoming.ack();
-      return false;
     } catch (error) {
-      // A handler that gives up because its delivery is lost has not failed: the broker hands the message out again.
-      if (abort.signal.aborted) return false;
-      const hasSaid = error instanceof RetryLater || error instanceof Reject;
-      const isAway = !hasSaid && (await this.#availability?.explains(begunAt)) === true;
-      if (!isAway) return this.#onFailure(incoming, attempt, error);
-      this.#giveBackUncounted(incoming, attempt, error);
-      return false;
+      return this.#onError(incoming, attempt, error, begunAt);
     }
+    incoming.ack();
+    return "settled";
   }
 
-  #giveBackUncounted(incoming: Incoming, attempt: number, error: unknown): void {
+  async #onError(incoming: Incoming, attempt: number, error: unknown, begunAt: number): Promise<AttemptOutcome> {
+    // A handler that gives up because its delivery is lost has not failed: the broker redelivers the message.
+    if (incoming.abort.signal.aborted) return "settled";
+    const isDecision = error instanceof RetryLater || error instanceof Reject;
+    if (!isDecision && (await this.#availability?.isOutage(begunAt)) === true) {
+      await this.#availability?.pause(begunAt);
+      this.#requeueUncounted(incoming, attempt, error);
+      return "settled";
+    }
+    return this.#onFailure(incoming, attempt, error);
+  }
+
+  #requeueUncounted(incoming: Incoming, attempt: number, error: unknown): void {
     const contract = this.#contract.name;
     const { messageId } = deliveryOf(incoming.message, incoming.abort.signal);
     const text = "the handler failed for want of what is not available: the message goes back, no attempt is counted";
@@ -182,25 +202,25 @@ export class Subscriber<C extends Notification> {
     incoming.requeue();
   }
 
-  /** @returns whether to try again, here */
-  async #onFailure(incoming: Incoming, attempt: number, error: unknown): Promise<boolean> {
+  async #onFailure(incoming: Incoming, attempt: number, error: unknown): Promise<AttemptOutcome> {
     const { message, abort } = incoming;
     const contract = this.#contract.name;
     const { messageId } = deliveryOf(message, abort.signal);
     const delayMs = delayAfter(attempt, error, this.#options.retryDelaysMs);
     this.#logger.warn({ contract, messageId, attempt, delayMs, ...withoutValues(error) }, "the handler failed");
     if (delayMs === undefined) {
-      await this.#setAside(incoming, attempt, error instanceof Reject ? "rejected" : "handler_failed", error);
-      return false;
+      await this.#deadLetter(incoming, attempt, error instanceof Reject ? "rejected" : "handler_failed", error);
+      return "settled";
     }
     const retried = { contract, messageId, attempt, delayMs };
     if (this.#options.isRetriedInPlace) {
       emit("retried", retried);
-      return this.#untilDue(incoming, this.#keep(incoming, attempt + 1, delayMs));
+      const isDue = await this.#untilDue(incoming, this.#keep(incoming, attempt + 1, delayMs));
+      return isDue ? "retry-here" : "settled";
     }
     await this.#failures.retry(incoming, { attempt, firstFailedAt: this.#firstFailedAt(message) }, delayMs);
     if (!abort.signal.aborted) emit("retried", retried);
-    return false;
+    return "settled";
   }
 
   /** Where a message that is retried in place was when it was lost; the next process begins anew. */
@@ -230,11 +250,11 @@ export class Subscriber<C extends Notification> {
     return !ended.aborted;
   }
 
-  async #setAside(incoming: Incoming, attempt: number, reason: SetAsideReason, error: unknown): Promise<void> {
+  async #deadLetter(incoming: Incoming, attempt: number, reason: DeadLetterReason, error: unknown): Promise<void> {
     const { message, abort } = incoming;
     const { messageId } = deliveryOf(message, abort.signal);
     const failures = { attempt, firstFailedAt: this.#firstFailedAt(message) };
-    await this.#failures.setAside(incoming, failures, { reason, error });
+    await this.#failures.deadLetter(incoming, failures, { reason, error });
     if (abort.signal.aborted) return;
     const facts = { contract: this.#contract.name, messageId, reason };
     emit("dead-lettered", facts);

@@ -8,7 +8,7 @@ import { workQueue } from "../../src/dead-letters/dead-letters.ts";
 import type { DeadLetter } from "../../src/dead-letters/dead-letters.ts";
 import { countsLooks, deadPolicy, policyCommand, warningOf } from "../../src/derive/dead-policy.ts";
 import { UsageError } from "../../src/errors.ts";
-import { setAsideReasons } from "../../src/notify/retry.ts";
+import { deadLetterReasons } from "../../src/notify/dead-letter.ts";
 import { SavedLetters } from "../../src/dead-letters/saved-letters.ts";
 import { Selection } from "../../src/dead-letters/selection.ts";
 import { findSystemFile, loadSystems } from "../../src/dead-letters/system-file.ts";
@@ -44,7 +44,7 @@ function letter(facts: Partial<DeadLetter>): DeadLetter {
     reason: undefined,
     service: undefined,
     error: undefined,
-    setAsideAt: undefined,
+    deadLetteredAt: undefined,
     deliveryCount: 0,
     ...facts,
   };
@@ -91,8 +91,8 @@ describe("what the command line takes", () => {
 
 describe("which dead letters are meant", () => {
   const letters = [
-    letter({ messageId: "1", reason: "handler_failed", setAsideAt: hoursAgo(30) }),
-    letter({ messageId: "2", reason: "invalid_message", setAsideAt: hoursAgo(3) }),
+    letter({ messageId: "1", reason: "handler_failed", deadLetteredAt: hoursAgo(30) }),
+    letter({ messageId: "2", reason: "invalid_message", deadLetteredAt: hoursAgo(3) }),
     letter({}),
   ];
 
@@ -118,7 +118,7 @@ describe("which dead letters are meant", () => {
   );
 
   test("every reason that the kit gives is one", () => {
-    expect(new Selection({ reason: setAsideReasons }).isAll).toBe(false);
+    expect(new Selection({ reason: deadLetterReasons }).isAll).toBe(false);
   });
 });
 
@@ -223,8 +223,8 @@ describe("what list prints", () => {
     const failed = { service: "scheduling", reason: "handler_failed", error: "error (23514)" };
     const error = 'InvalidMessageError: Message of "notify.patient.add" is not valid: birthDate: Invalid ISO date.';
     groups.add([
-      letter({ service: "scheduling", reason: "invalid_message", error, setAsideAt: unread }),
-      ...[last, first].map((setAsideAt) => letter({ ...failed, setAsideAt })),
+      letter({ service: "scheduling", reason: "invalid_message", error, deadLetteredAt: unread }),
+      ...[last, first].map((deadLetteredAt) => letter({ ...failed, deadLetteredAt })),
     ]);
     const shown = [
       summaryOf("notify.patient.add.scheduling.dead", 3, groups.all),

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { operation } from "../../src/contract.ts";
 import * as kit from "../../src/index.ts";
-import { setAsideReasons } from "../../src/notify/retry.ts";
+import { deadLetterReasons } from "../../src/notify/dead-letter.ts";
 
 const docs = readFileSync(new URL("../../../../docs/errors.md", import.meta.url), "utf8");
 const source = (file: string): string => readFileSync(new URL(`../../src/${file}`, import.meta.url), "utf8");
@@ -100,7 +100,7 @@ describe("docs/errors.md", () => {
   });
 
   test("has each reason for which a notification is set aside, with a remedy, and no other", () => {
-    const reasons = setAsideReasons.map((reason) => `\`${reason}\``);
+    const reasons = deadLetterReasons.map((reason) => `\`${reason}\``);
     const documented = table("reason");
     expect(new Set(documented.map(([reason]) => reason))).toEqual(new Set(reasons));
     for (const [, meaning = "", remedy = ""] of documented) {
