@@ -6,7 +6,8 @@ import type { TlsOptions } from "../broker/tls.ts";
 import { readUrls } from "../broker/url.ts";
 import { help, readArguments } from "./arguments.ts";
 import type { Arguments, Values } from "./arguments.ts";
-import { DeadLetters, workQueue } from "./dead-letters.ts";
+import { DeadLetters } from "./dead-letters.ts";
+import { workQueue } from "./letter.ts";
 import { SavedLetters } from "./saved-letters.ts";
 import { Selection } from "./selection.ts";
 import { findSystemFile, loadSystems } from "./system-file.ts";
@@ -87,7 +88,7 @@ async function list({ dead, queues, values }: Work): Promise<void> {
   let deliveryCount = 0;
   for (const [queue, waiting] of queues) {
     const groups = new Groups();
-    const messages = waiting && (await dead.look(queue, (letters) => groups.add(letters)));
+    const messages = waiting && (await dead.read(queue, (letters) => groups.add(letters)));
     deliveryCount = Math.max(deliveryCount, groups.highestDeliveryCount);
     const json = (): string => JSON.stringify({ queue, messages: messages ?? null, groups: groups.all });
     await print(values.json ? json() : summaryOf(queue, messages, groups.all));
@@ -98,8 +99,8 @@ async function list({ dead, queues, values }: Work): Promise<void> {
 
 async function show({ dead, queues, values, selection }: Work): Promise<void> {
   for (const queue of withMessages(queues)) {
-    await dead.look(queue, async (letters) => {
-      for (const letter of letters.filter(selection.isWanted))
+    await dead.read(queue, async (letters) => {
+      for (const letter of selection.choose(letters))
         await print(values.json ? JSON.stringify(recordOf(queue, letter)) : textOf(queue, letter));
     });
   }
@@ -110,7 +111,7 @@ async function requeue({ dead, queues, values, selection }: Work): Promise<void>
     let sentBack = 0;
     let messages = 0;
     try {
-      await dead.sendBack(queue, selection.isWanted, (sent, seen) => {
+      await dead.requeue(queue, selection.choose, (sent, seen) => {
         sentBack = sent;
         messages = seen;
         progress(`${queue}: ${sentBack} sent back, ${messages} of ${queues.get(queue)} looked at`);
@@ -126,16 +127,14 @@ async function requeue({ dead, queues, values, selection }: Work): Promise<void>
 async function discard({ dead, queues, values, selection }: Work): Promise<void> {
   await using saved = values.save === undefined ? undefined : await SavedLetters.create(resolve(values.save));
   for (const queue of withMessages(queues)) {
-    const discarded = await dead.discard(
-      queue,
-      selection.isWanted,
-      async (letters) => saved?.write(letters.map((letter) => JSON.stringify(recordOf(queue, letter)))),
-      async (count, signal) => {
+    const discarded = await dead.discard(queue, selection.choose, {
+      save: async (letters) => saved?.write(letters.map((letter) => JSON.stringify(recordOf(queue, letter)))),
+      confirm: async (count, signal) => {
         await saved?.sync();
         return values.yes || (await isConfirmed(`Delete ${counted(count)} of ${queue} for good? [y/N] `, signal));
       },
-      () => saved?.keep(),
-    );
+      onBegin: () => saved?.keep(),
+    });
     await saved?.forgetTheRest();
     await print(values.json ? JSON.stringify({ queue, discarded }) : `${queue}: ${counted(discarded)} discarded`);
   }

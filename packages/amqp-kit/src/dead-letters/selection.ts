@@ -1,13 +1,13 @@
-import type { DeadLetter } from "./dead-letters.ts";
+import type { DeadLetter } from "./letter.ts";
 import { UsageError } from "../errors.ts";
 import { deadLetterReasons } from "../notify/dead-letter.ts";
 
-/** Which dead letters are meant, as the command line says it. */
+/** The dead letters that the command line selects. */
 
 const reasons: readonly string[] = deadLetterReasons;
 const unitsMs = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-export interface Wishes {
+export interface Criteria {
   id?: readonly string[] | undefined;
   reason?: readonly string[] | undefined;
   "older-than"?: string | undefined;
@@ -25,17 +25,17 @@ export class Selection {
   #chosen = 0;
 
   /** @throws {UsageError} */
-  constructor(wishes: Wishes) {
-    this.#ids = wishes.id ?? [];
-    this.#reasons = wishes.reason ?? [];
+  constructor(criteria: Criteria) {
+    this.#ids = criteria.id ?? [];
+    this.#reasons = criteria.reason ?? [];
     const unknown = this.#reasons.find((reason) => !reasons.includes(reason));
     if (unknown !== undefined)
       throw new UsageError(`There is no reason "${unknown}". There are ${reasons.join(", ")}.`);
-    this.#before = instant("--older-than", wishes["older-than"]);
-    this.#after = instant("--newer-than", wishes["newer-than"]);
-    this.#limit = wishes.limit === undefined ? Infinity : Number(wishes.limit);
-    if (wishes.limit !== undefined && !/^[1-9]\d{0,8}$/.test(wishes.limit))
-      throw new UsageError(`--limit takes a whole number from 1 on, not "${wishes.limit}".`);
+    this.#before = instant("--older-than", criteria["older-than"]);
+    this.#after = instant("--newer-than", criteria["newer-than"]);
+    this.#limit = criteria.limit === undefined ? Infinity : Number(criteria.limit);
+    if (criteria.limit !== undefined && !/^[1-9]\d{0,8}$/.test(criteria.limit))
+      throw new UsageError(`--limit takes a whole number from 1 on, not "${criteria.limit}".`);
   }
 
   get isAll(): boolean {
@@ -43,21 +43,24 @@ export class Selection {
     return this.#ids.length === 0 && this.#reasons.length === 0 && isTimeless && this.#limit === Infinity;
   }
 
-  /** To be asked once about each: it counts. By this machine's clock; what bears no time is neither older nor newer than anything. */
-  readonly isWanted = ({ messageId, reason, deadLetteredAt }: DeadLetter): boolean => {
-    if (this.#chosen >= this.#limit) return false;
-    if (this.#ids.length > 0 && (messageId === undefined || !this.#ids.includes(messageId))) return false;
-    if (this.#reasons.length > 0 && (reason === undefined || !this.#reasons.includes(reason))) return false;
-    if (this.#before !== undefined && !(deadLetteredAt !== undefined && deadLetteredAt.getTime() < this.#before))
-      return false;
-    if (this.#after !== undefined && !(deadLetteredAt !== undefined && deadLetteredAt.getTime() > this.#after))
-      return false;
-    this.#found.add(messageId);
-    this.#chosen += 1;
-    return true;
+  /** Returns the selected letters, up to the limit. Counts them: pass each letter once, in the order of the queue. */
+  readonly choose = (letters: readonly DeadLetter[]): DeadLetter[] => {
+    const chosen = letters.filter((letter) => this.#matches(letter)).slice(0, this.#limit - this.#chosen);
+    for (const { messageId } of chosen) this.#found.add(messageId);
+    this.#chosen += chosen.length;
+    return chosen;
   };
 
-  /** @throws Error naming the ids that no message bore */
+  /** Ages are by this machine's clock. A letter without a time is neither older nor newer than anything. */
+  #matches({ messageId, reason, deadLetteredAt }: DeadLetter): boolean {
+    if (this.#ids.length > 0 && (messageId === undefined || !this.#ids.includes(messageId))) return false;
+    if (this.#reasons.length > 0 && (reason === undefined || !this.#reasons.includes(reason))) return false;
+    const at = deadLetteredAt?.getTime();
+    if (this.#before !== undefined && !(at !== undefined && at < this.#before)) return false;
+    return this.#after === undefined || (at !== undefined && at > this.#after);
+  }
+
+  /** @throws Error naming the ids that no message has */
   checkFound(): void {
     const missing = this.#ids.filter((id) => !this.#found.has(id));
     if (missing.length > 0 && this.#chosen < this.#limit)

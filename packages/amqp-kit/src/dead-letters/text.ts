@@ -1,4 +1,4 @@
-import type { DeadLetter } from "./dead-letters.ts";
+import type { DeadLetter } from "./letter.ts";
 
 /** Dead letters as a person and as a program read them. What comes off the wire never moves a terminal's cursor. */
 

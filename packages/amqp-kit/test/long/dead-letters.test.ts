@@ -5,6 +5,7 @@ import { test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
 import { deadPolicy } from "../../src/derive/dead-policy.ts";
 import { DeadLetters } from "../../src/dead-letters/dead-letters.ts";
+import type { DeadLetter } from "../../src/dead-letters/letter.ts";
 import { ConnectionError, PublishError } from "../../src/index.ts";
 import { amqpKit, cli } from "../operator.ts";
 import { bareDeadLetters } from "../peers/bare-dead-letters.ts";
@@ -15,7 +16,7 @@ const types = ["classic", "quorum"] as const;
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index + 1));
 const open = (url: string, signal = new AbortController().signal): Promise<DeadLetters> =>
   DeadLetters.open([url], { isPolicySet: true, signal });
-const everything = (): boolean => true;
+const everything = (letters: readonly DeadLetter[]): DeadLetter[] => [...letters];
 
 describe.for(types)("a dead queue, %s", (type) => {
   test("is as it was, in order, after it was looked at 50 times (pitfall 90c)", async ({ vhost, cleanup }) => {
@@ -24,7 +25,7 @@ describe.for(types)("a dead queue, %s", (type) => {
     const operator = cleanup(await open(vhost.url));
     for (let look = 1; look <= 50; look++) {
       const seen: string[] = [];
-      await operator.look(dead, (letters) => void seen.push(...letters.map(({ message }) => String(message.content))));
+      await operator.read(dead, (letters) => void seen.push(...letters.map(({ message }) => String(message.content))));
       expect(seen, `look ${look}`).toEqual(numbered(250));
       expect(await operator.count(dead), `after look ${look}`).toBe(250);
     }
@@ -79,7 +80,7 @@ describe.for(types)("a dead queue, %s", (type) => {
     await bare.failAgain();
     const operator = cleanup(await open(vhost.url));
     const progress: number[] = [];
-    await operator.sendBack(dead, everything, (sent) => progress.push(sent));
+    await operator.requeue(dead, everything, (sent) => progress.push(sent));
     expect(progress.at(-1)).toBe(10_000);
     expect(progress.length).toBeGreaterThan(10);
     await expect.poll(() => bare.count(dead)).toBe(10_000);
@@ -92,13 +93,11 @@ describe.for(types)("a dead queue, %s", (type) => {
     await bare.setAside(numbered(5_000));
     const operator = cleanup(await open(vhost.url));
     const discard = (isWanted: (number: number) => boolean): Promise<number> =>
-      operator.discard(
-        dead,
-        ({ messageId }) => isWanted(Number(messageId)),
-        () => Promise.resolve(),
-        () => Promise.resolve(true),
-        () => undefined,
-      );
+      operator.discard(dead, (letters) => letters.filter(({ messageId }) => isWanted(Number(messageId))), {
+        save: () => Promise.resolve(),
+        confirm: () => Promise.resolve(true),
+        onBegin: () => undefined,
+      });
     expect(await discard((number) => number % 2 === 0)).toBe(2_500);
     expect(await operator.count(dead)).toBe(2_500);
     expect(await discard((number) => number > 101)).toBe(2_449);
@@ -113,7 +112,7 @@ describe.for(types)("a dead queue, %s", (type) => {
     await bare.setAside(numbered(250));
     const interrupted = new AbortController();
     const operator = cleanup(await open(vhost.url, interrupted.signal));
-    expect(await operator.look(dead, () => interrupted.abort())).toBe(100);
+    expect(await operator.read(dead, () => interrupted.abort())).toBe(100);
     expect((await bare.drain(dead)).map(({ content }) => String(content))).toEqual(numbered(250));
   });
 
@@ -122,7 +121,7 @@ describe.for(types)("a dead queue, %s", (type) => {
     await bare.setAside(numbered(250));
     const proxy = cleanup(await startProxy(vhost.url));
     const operator = cleanup(await open(proxy.url));
-    const looking = operator.look(dead, () => proxy.cut());
+    const looking = operator.read(dead, () => proxy.cut());
     await expect(looking).rejects.toThrow(ConnectionError);
     await expect(looking).rejects.toThrow(`The channel to queue "${dead}" was lost: `);
     await expect.poll(() => bare.count(dead)).toBe(250);
@@ -137,7 +136,7 @@ test("nothing is taken away when nobody takes it: the exchange leads nowhere, or
   // One without an id, which could not be told from another when it is returned
   await bare.setAside(["1", { body: "2" }, { body: "3" }]);
   const operator = cleanup(await open(vhost.url));
-  const send = (): Promise<void> => operator.sendBack(dead, everything, () => undefined);
+  const send = (): Promise<void> => operator.requeue(dead, everything, () => undefined);
   await vhost.management.deleteQueue(vhost.name, queue);
   await expect(send()).rejects.toThrow(PublishError);
   await expect(send()).rejects.toThrow("was returned: no queue takes it");

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { help, readArguments } from "../../src/dead-letters/arguments.ts";
 import { Groups, summaryOf } from "../../src/dead-letters/text.ts";
-import { workQueue } from "../../src/dead-letters/dead-letters.ts";
-import type { DeadLetter } from "../../src/dead-letters/dead-letters.ts";
+import { workQueue } from "../../src/dead-letters/letter.ts";
+import type { DeadLetter } from "../../src/dead-letters/letter.ts";
 import { countsLooks, deadPolicy, policyCommand, warningOf } from "../../src/derive/dead-policy.ts";
 import { UsageError } from "../../src/errors.ts";
 import { deadLetterReasons } from "../../src/notify/dead-letter.ts";
@@ -106,8 +106,12 @@ describe("which dead letters are meant", () => {
     [{ limit: "2" }, [0, 1]],
     [{ limit: "1", reason: ["invalid_message"] }, [1]],
   ] as const)("%j", ([wishes, chosen]) => {
-    const { isWanted } = new Selection(wishes);
-    expect(letters.flatMap((one, index) => (isWanted(one) ? [index] : []))).toEqual(chosen);
+    expect(new Selection(wishes).choose(letters)).toEqual(chosen.map((index) => letters[index]));
+  });
+
+  test("a limit holds over all batches", () => {
+    const { choose } = new Selection({ limit: "4" });
+    expect([choose(letters), choose(letters), choose(letters)].map((batch) => batch.length)).toEqual([3, 1, 0]);
   });
 
   test.for([{ reason: ["unlucky"] }, { "older-than": "1w" }, { "newer-than": "" }, { limit: "0" }, { limit: "1.5" }])(
