@@ -17,8 +17,14 @@ import type { Logger } from "../telemetry/log.ts";
 
 const maxWaiting = 1_000;
 export const maxWaitingBytes = 16 * 1024 * 1024;
-/** Live news that could not be written for this long is dropped. */
-const staleMs = 1_000;
+
+/** Lower in tests that wait for them. */
+interface SenderIntervals {
+  /** A message that could not be written for this long is dropped. */
+  staleMs: number;
+}
+
+const defaultIntervals: SenderIntervals = { staleMs: 1_000 };
 
 interface Waiting {
   body: Buffer;
@@ -31,6 +37,7 @@ export class Sender {
   readonly #broadcast: Broadcast;
   readonly #service: string;
   readonly #logger: Logger;
+  readonly #staleMs: number;
   readonly #drops: Drops;
   readonly #refresh: NodeJS.Timeout;
   #channel: Channel | undefined;
@@ -45,11 +52,18 @@ export class Sender {
   #holding: string | undefined;
   #isClosing = false;
 
-  constructor(connection: Connection, broadcast: Broadcast, service: string, logger: Logger) {
+  constructor(
+    connection: Connection,
+    broadcast: Broadcast,
+    service: string,
+    logger: Logger,
+    intervals = defaultIntervals,
+  ) {
     this.#connection = connection;
     this.#logger = logger;
     this.#broadcast = broadcast;
     this.#service = service;
+    this.#staleMs = intervals.staleMs;
     this.#drops = new Drops(broadcast.name, logger);
     connection.on("lost", () => {
       this.#dropWaiting("disconnected");
@@ -123,7 +137,7 @@ export class Sender {
    */
   async #sendWaiting(): Promise<void> {
     while (this.#waiting.length > 0) {
-      const stale = setInterval(() => this.#dropWaiting("stalled"), staleMs);
+      const stale = setInterval(() => this.#dropWaiting("stalled"), this.#staleMs);
       try {
         if (!this.#isDeclared) await this.declare();
         const channel = await this.#connection.withWatchdog(() => this.#checked());

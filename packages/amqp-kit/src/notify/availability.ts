@@ -3,17 +3,17 @@ import type { Consumer } from "../broker/consumer.ts";
 import { Deadline } from "../broker/deadline.ts";
 
 /**
- * Whether what a handler needs is there, a database for instance. While it is not, a consumer takes no messages: each would only use up
- * its attempts. Knows no idiom.
+ * Pauses a consumer while something that its handler needs, such as a database, is unavailable: each message would only use up its
+ * attempts. Knows no idiom.
  */
 
-const answerTimeoutMs = 5_000;
+const defaultAnswerTimeoutMs = 5_000;
 const firstPauseMs = 500;
 const maxPauseMs = 30_000;
 
-/** A tenth of the time that it has been away: so much later than it comes back, at most, is it noticed. */
-export function pauseMs(awayMs: number): number {
-  return Math.min(maxPauseMs, Math.max(firstPauseMs, awayMs / 10));
+/** A tenth of the outage's duration so far, from 500 ms to 30 s: the end of the outage is noticed at most that much later. */
+export function pauseMs(outageMs: number): number {
+  return Math.min(maxPauseMs, Math.max(firstPauseMs, outageMs / 10));
 }
 
 export interface AvailabilityOptions {
@@ -23,6 +23,10 @@ export interface AvailabilityOptions {
   signal: AbortSignal;
   onPaused: () => void;
   onResumed: (pausedMs: number) => void;
+  /** No answer of `isAvailable` within this time means unavailable. @default 5000 */
+  answerTimeoutMs?: number;
+  /** Pause before `isAvailable` is called again, by the duration of the outage. @default `pauseMs` */
+  pauseAfter?: (outageMs: number) => number;
 }
 
 export class Availability {
@@ -50,37 +54,42 @@ export class Availability {
   /** Resolves once the consumer is held; it resumes by itself. Does nothing if the outage that the handler met is over. */
   async pause(begunAt: number): Promise<void> {
     if (begunAt < this.#lastPauseEndedAt || this.#options.signal.aborted) return;
-    await (this.#pausing ??= this.#pause());
+    await (this.#pausing ??= this.#holdUntilAvailable());
   }
 
-  async #pause(): Promise<void> {
-    const { consumer, signal, onPaused, onResumed } = this.#options;
-    const since = performance.now();
-    onPaused();
-    const resume = await consumer.hold();
-    const untilBack = async (): Promise<void> => {
-      do {
-        await sleep(pauseMs(performance.now() - since), undefined, { signal }).catch(() => undefined);
-      } while (!signal.aborted && !(await this.#ask()));
-      this.#lastPauseEndedAt = performance.now();
-      this.#pausing = undefined;
-      resume();
-      if (!signal.aborted) onResumed(Math.round(this.#lastPauseEndedAt - since));
-    };
-    void untilBack();
+  async #holdUntilAvailable(): Promise<void> {
+    const startedAt = performance.now();
+    this.#options.onPaused();
+    const resume = await this.#options.consumer.hold();
+    void this.#untilAvailable(startedAt).then(() => this.#end(startedAt, resume));
   }
 
-  /** One question at a time. No answer in time, and a rejection, mean no. */
+  async #untilAvailable(startedAt: number): Promise<void> {
+    const { signal, pauseAfter = pauseMs } = this.#options;
+    do {
+      await sleep(pauseAfter(performance.now() - startedAt), undefined, { signal }).catch(() => undefined);
+    } while (!signal.aborted && !(await this.#ask()));
+  }
+
+  #end(startedAt: number, resume: () => void): void {
+    this.#lastPauseEndedAt = performance.now();
+    this.#pausing = undefined;
+    resume();
+    if (!this.#options.signal.aborted) this.#options.onResumed(Math.round(this.#lastPauseEndedAt - startedAt));
+  }
+
+  /** Calls `isAvailable` once at a time. A rejection, and no answer in time, mean no. */
   #ask(): Promise<boolean> {
     this.#asking ??= this.#askNow().finally(() => (this.#asking = undefined));
     return this.#asking;
   }
 
   async #askNow(): Promise<boolean> {
+    const { isAvailable, answerTimeoutMs = defaultAnswerTimeoutMs } = this.#options;
     try {
-      // In plain JavaScript it may answer, or throw, at once
-      const ask = async (): Promise<boolean> => this.#options.isAvailable();
-      return await new Deadline(answerTimeoutMs).race(ask(), () => new Error("late"));
+      // Plain JavaScript may return a value, or throw, synchronously.
+      const ask = async (): Promise<boolean> => isAvailable();
+      return await new Deadline(answerTimeoutMs).race(ask(), () => new Error("no answer in time"));
     } catch {
       return false;
     }
