@@ -142,6 +142,6 @@ async function operate(context: Context): Promise<void> {
   };
   assert.equal((await dead("list")).match(/\.dead: 2 messages/g)?.length, 2);
   assert.equal((await dead("show", "--id", "fails")).match(/handler_failed/g)?.length, 2);
-  assert.equal((await dead("requeue", "--id", "fails")).match(/1 of 2 messages sent back/g)?.length, 2);
+  assert.equal((await dead("requeue", "--id", "fails")).match(/1 of 2 messages requeued/g)?.length, 2);
   assert.equal((await dead("discard", "--all", "--yes")).match(/1 message discarded/g)?.length, 2);
 }

@@ -96,7 +96,7 @@ export class Listener<C extends Broadcast> {
 
   #refuse(error: unknown): void {
     this.#drops.count(error instanceof MessageTooLargeError ? "message-too-large" : "invalid-message");
-    this.#logger.debug({ contract: this.#contract.name }, messageOf(error));
+    this.#logger.debug({ contract: this.#contract.name, error: messageOf(error) }, "update refused");
   }
 
   #next(): Message | undefined {
@@ -120,7 +120,7 @@ export class Listener<C extends Broadcast> {
       } catch (error) {
         this.#logger.error(
           { contract: this.#contract.name, ...withoutValues(error) },
-          "the handler failed; the next update follows",
+          "handler failed, update skipped",
         );
       }
     }

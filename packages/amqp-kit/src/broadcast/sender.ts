@@ -70,7 +70,7 @@ export class Sender {
       this.#isDeclared = false;
       this.#holding = undefined;
     });
-    connection.on("open", () => void this.declare().catch((error: unknown) => this.#tellOf(error)));
+    connection.on("open", () => void this.declare().catch((error: unknown) => this.#report(error)));
     connection.on("blocked", () => this.#dropWaiting("blocked"));
     this.#refresh = setInterval(() => void this.#holdAgain(), connection.refreshMs).unref();
   }
@@ -89,7 +89,7 @@ export class Sender {
     } catch (error) {
       // Without the permission it works all the same: the exchange then goes with its last listener, and comes with the next message.
       if (!(error instanceof TopologyError)) throw error;
-      this.#tellOf(error);
+      this.#report(error);
     }
   }
 
@@ -100,8 +100,9 @@ export class Sender {
     await this.declare().catch(() => undefined);
   }
 
-  #tellOf(error: unknown): void {
-    if (!this.#isClosing) this.#logger.warn({ contract: this.#broadcast.name }, messageOf(error));
+  #report(error: unknown): void {
+    if (!this.#isClosing)
+      this.#logger.warn({ contract: this.#broadcast.name, error: messageOf(error) }, "cannot declare the exchange");
   }
 
   /**

@@ -2,38 +2,39 @@ import { parseArgs } from "node:util";
 import { UsageError } from "../errors.ts";
 import { messageOf } from "../telemetry/log.ts";
 
-/** What `amqp-kit dead …` may be told. */
+/** The command line of `amqp-kit dead …`. */
 
 export const help = `Usage: amqp-kit dead COMMAND [QUEUE…] [options]
 
-Looks after the messages that subscribers have set aside. The broker is that of AMQP_URL, or of the file that AMQP_URL_FILE names;
-for amqps:// the PEM files in AMQP_CA_FILE, AMQP_CERT_FILE and AMQP_KEY_FILE say whom to trust and who asks.
+Lists, shows, requeues and discards dead letters: messages that a subscriber could not handle.
+AMQP_URL is the address of the broker, or AMQP_URL_FILE names a file that contains it. For amqps://, PEM files: AMQP_CA_FILE names
+the trusted authorities, AMQP_CERT_FILE the client certificate, AMQP_KEY_FILE its key.
 
 Commands
-  list       how many messages each queue holds, and why
-  show       the messages themselves, with their bodies
-  requeue    sends messages back to the queue that they came from
-  discard    deletes messages, after asking
+  list       counts the messages of each queue by reason, service and error
+  show       prints messages with their bodies
+  requeue    moves messages back to the queue that they came from
+  discard    deletes messages after a confirmation
   policy     prints the policy that quorum queues need on RabbitMQ 4
 
-QUEUE is a dead queue, as list prints it. Default: all of the system's.
+QUEUE is a dead queue, as list prints it. Default: all dead queues of the system.
 
-Which messages (show, requeue, discard)
-  --id ID              with this message id; may be repeated
-  --reason REASON      set aside for this reason; may be repeated
-  --older-than AGE     set aside longer ago than 90s, 15m, 6h or 2d
-  --newer-than AGE     set aside since then
-  --limit N            the first N of those
-  --all                all: requeue and discard want to hear it where nothing else is said
+Selection (show, requeue, discard)
+  --id ID              messages with this id; repeatable
+  --reason REASON      messages dead-lettered for this reason; repeatable
+  --older-than AGE     messages dead-lettered more than AGE ago: 90s, 15m, 6h or 2d
+  --newer-than AGE     messages dead-lettered less than AGE ago
+  --limit N            only the first N of the selected messages
+  --all                all messages; required by requeue and discard if no queue and no other filter is given
 
 Options
-  --system FILE        the module that exports the system: JavaScript, or TypeScript that Node.js can strip of its types.
-                       Default: what package.json says, "amqp-kit": { "system": "FILE" }
-  --json               for programs: a JSON object per line
-  --policy-is-set      RabbitMQ 4.0 to 4.2: the policy that "dead policy" prints applies
-  --yes                discard: does not ask
-  --save FILE          discard: first writes the messages to this new file, as JSON Lines
-  --help`;
+  --system FILE        module that exports the system: JavaScript, or TypeScript whose types Node.js can strip.
+                       Default: "amqp-kit": { "system": "FILE" } in package.json
+  --json               print one JSON object per line
+  --policy-is-set      RabbitMQ 4.0 to 4.2: confirm that the policy of "dead policy" applies
+  --yes                discard: skip the confirmation
+  --save FILE          discard: first write the messages to this new file, as JSON Lines
+  --help               print this text`;
 
 const options = {
   system: { type: "string" },
@@ -76,16 +77,16 @@ export function readArguments(args: readonly string[]): Arguments {
   const [area, command, ...queues] = positionals;
   if (values.help) return { command: "help", queues, values };
   if (area !== "dead" || command === undefined)
-    throw new UsageError("Say what to do, for instance: amqp-kit dead list");
+    throw new UsageError('No command given. Run for example "amqp-kit dead list".');
   if (!isCommand(command)) {
     const all = Object.keys(optionsOf).join(", ");
-    throw new UsageError(`There is no command "${command}". There are ${all}.`);
+    throw new UsageError(`Unknown command "${command}". Commands: ${all}.`);
   }
   const allowed: readonly string[] = optionsOf[command];
   for (const token of tokens) {
-    // It would be ignored in silence.
+    // Otherwise it would be silently ignored.
     if (token.kind === "option" && !allowed.includes(token.name))
-      throw new UsageError(`${token.rawName} is no option of "dead ${command}".`);
+      throw new UsageError(`"dead ${command}" does not accept ${token.rawName}.`);
   }
   return { command, queues, values };
 }
@@ -94,7 +95,7 @@ function parse(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true, tokens: true });
   } catch (error) {
-    // Node adds advice that does not fit.
+    // Node.js appends advice that does not apply here.
     throw new UsageError(`${messageOf(error).replace(/\. .*|\.$/s, "")}.`);
   }
 }

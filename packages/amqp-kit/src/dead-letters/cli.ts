@@ -21,14 +21,14 @@ import { messageOf } from "../telemetry/log.ts";
 
 interface Work {
   dead: DeadLetters;
-  /** Name and number of messages; undefined: it is not there. */
+  /** The number of messages by queue name; undefined if the queue does not exist. */
   queues: ReadonlyMap<string, number | undefined>;
   values: Values;
   selection: Selection;
 }
 
 const interrupted = new AbortController();
-/** A package manager passes on the Ctrl-C that the terminal has sent to everybody: that is not a second one. */
+/** The terminal sends Ctrl-C to all processes, and a package manager forwards it: a second signal within this time is the same one. */
 const sameSignalMs = 200;
 let interruptedAt = Infinity;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -38,7 +38,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     interrupted.abort();
   });
 }
-// Whoever read the output has gone: `dead show | head`
+// The reader of the output has exited, as in `dead show | head`.
 process.stdout.on("error", () => interrupted.abort());
 
 process.exitCode = await main(process.argv.slice(2));
@@ -47,12 +47,12 @@ async function main(args: readonly string[]): Promise<0 | 1 | 2> {
   try {
     await run(readArguments(args));
     if (!interrupted.signal.aborted) return 0;
-    complain("Interrupted. What was not done yet is where it was.");
+    printError("Interrupted. The remaining messages were left in the queue.");
     return 1;
   } catch (error) {
-    complain(messageOf(error));
+    printError(messageOf(error));
     if (!(error instanceof UsageError)) return 1;
-    complain('"amqp-kit dead --help" says more.');
+    printError('Run "amqp-kit dead --help" for the usage.');
     return 2;
   }
 }
@@ -62,9 +62,9 @@ async function run({ command, queues: given, values }: Arguments): Promise<void>
   const selection = new Selection(values);
   const isAll = given.length === 0 && selection.isAll;
   if (isAll && !values.all && (command === "requeue" || command === "discard"))
-    throw new UsageError("Which messages? Name queues, choose by --id, --reason or age, or say --all.");
+    throw new UsageError("No messages selected. Name queues, filter by --id, --reason or age, or pass --all.");
   if (command === "discard" && !values.yes && !process.stdin.isTTY)
-    throw new UsageError("Without a terminal nobody can be asked: --yes discards all the same.");
+    throw new UsageError("Cannot ask for confirmation: stdin is not a terminal. Pass --yes to discard without it.");
 
   const known = await deadQueues(values.system, given.length === 0);
   const names = given.length === 0 ? known : [...new Set(given)];
@@ -77,8 +77,8 @@ async function run({ command, queues: given, values }: Arguments): Promise<void>
   for (const queue of names) queues.set(queue, await dead.count(queue));
   const unknown = names.find((queue) => queues.get(queue) === undefined && !known.includes(queue));
   if (unknown !== undefined) {
-    const hint = known.length === 0 ? "" : ` The system's are ${known.join(", ")}.`;
-    throw new UsageError(`There is no queue "${unknown}" on the broker.${hint}`);
+    const hint = known.length === 0 ? "" : ` The system's dead queues are ${known.join(", ")}.`;
+    throw new UsageError(`Queue "${unknown}" does not exist on the broker.${hint}`);
   }
   await { list, show, requeue, discard }[command]({ dead, queues, values, selection });
   if (!interrupted.signal.aborted) selection.checkFound();
@@ -94,7 +94,7 @@ async function list({ dead, queues, values }: Work): Promise<void> {
     await print(values.json ? json() : summaryOf(queue, messages, groups.all));
   }
   const warning = warningOf(dead.brokerVersion, deliveryCount);
-  if (warning !== undefined) complain(warning);
+  if (warning !== undefined) printError(warning);
 }
 
 async function show({ dead, queues, values, selection }: Work): Promise<void> {
@@ -108,18 +108,18 @@ async function show({ dead, queues, values, selection }: Work): Promise<void> {
 
 async function requeue({ dead, queues, values, selection }: Work): Promise<void> {
   for (const queue of withMessages(queues)) {
-    let sentBack = 0;
+    let requeued = 0;
     let messages = 0;
     try {
       await dead.requeue(queue, selection.choose, (sent, seen) => {
-        sentBack = sent;
+        requeued = sent;
         messages = seen;
-        progress(`${queue}: ${sentBack} sent back, ${messages} of ${queues.get(queue)} looked at`);
+        progress(`${queue}: ${requeued} requeued, ${messages} of ${queues.get(queue)} read`);
       });
     } finally {
       progress("");
-      const text = `${queue}: ${sentBack} of ${counted(messages)} sent back to ${workQueue(queue)}`;
-      await print(values.json ? JSON.stringify({ queue, sentBack, messages }) : text);
+      const text = `${queue}: ${requeued} of ${counted(messages)} requeued to ${workQueue(queue)}`;
+      await print(values.json ? JSON.stringify({ queue, sentBack: requeued, messages }) : text);
     }
   }
 }
@@ -131,7 +131,7 @@ async function discard({ dead, queues, values, selection }: Work): Promise<void>
       save: async (letters) => saved?.write(letters.map((letter) => JSON.stringify(recordOf(queue, letter)))),
       confirm: async (count, signal) => {
         await saved?.sync();
-        return values.yes || (await isConfirmed(`Delete ${counted(count)} of ${queue} for good? [y/N] `, signal));
+        return values.yes || (await isConfirmed(`Permanently delete ${counted(count)} from ${queue}? [y/N] `, signal));
       },
       onBegin: () => saved?.keep(),
     });
@@ -145,9 +145,9 @@ async function policy(queues: readonly string[], { json }: Values): Promise<void
   const virtualHost = AMQP_URL || AMQP_URL_FILE ? readUrls(urls())[0]!.virtualHost : "/";
   const definitions = deadPolicy(queues, virtualHost);
   const text = [
-    "For RabbitMQ 4; 3.x refuses it, and has no limit to lift. As a command:",
+    "For RabbitMQ 4. RabbitMQ 3.x rejects this policy, and has no delivery limit. As a command:",
     `  ${policyCommand(definitions)}`,
-    "or in a definitions file:",
+    "Or in a definitions file:",
     `  ${JSON.stringify(definitions)}`,
   ].join("\n\n");
   await print(json ? JSON.stringify(definitions) : text);
@@ -158,23 +158,23 @@ async function deadQueues(file: string | undefined, isNeeded: boolean): Promise<
   const found = file === undefined ? findSystemFile(process.cwd()) : resolve(file);
   if (found === undefined && isNeeded) {
     const inPackageJson = '"amqp-kit": { "system": "FILE" } in package.json';
-    throw new UsageError(`Whose queues? Name the module that exports the system: --system FILE, or ${inPackageJson}.`);
+    throw new UsageError(`No system given. Name the module that exports it: --system FILE, or ${inPackageJson}.`);
   }
   const systems = found === undefined ? [] : await loadSystems(found);
   const queues = systems.flatMap(subscriptionQueues);
-  if (queues.length === 0 && isNeeded) throw new UsageError(`Nobody subscribes to anything in the system of ${found}.`);
+  if (queues.length === 0 && isNeeded) throw new UsageError(`The system of ${found} has no subscribers.`);
   return [...new Set(queues.map(deadQueue))];
 }
 
 /** @throws {UsageError} */
 function urls(): string[] {
   const { AMQP_URL, AMQP_URL_FILE } = process.env;
-  if (AMQP_URL && AMQP_URL_FILE) throw new UsageError("AMQP_URL and AMQP_URL_FILE are both set: unset one of them.");
+  if (AMQP_URL && AMQP_URL_FILE) throw new UsageError("AMQP_URL and AMQP_URL_FILE are both set. Unset one of them.");
   const url = AMQP_URL || contentOf("AMQP_URL_FILE", AMQP_URL_FILE)?.trim();
   if (!url) {
     const example = "amqp://user:password@localhost:5672";
     throw new UsageError(
-      `Which broker? Set AMQP_URL, for instance to ${example}, or AMQP_URL_FILE to a file that holds it.`,
+      `No broker address given. Set AMQP_URL, for example to ${example}, or AMQP_URL_FILE to a file that contains it.`,
     );
   }
   return url.split(",").map((one) => one.trim());
@@ -196,19 +196,19 @@ function contentOf(variable: string, file: string | undefined): string | undefin
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    throw new UsageError(`${variable} must name a file that can be read: ${messageOf(error)}.`);
+    throw new UsageError(`Cannot read the file that ${variable} names: ${messageOf(error)}.`);
   }
 }
 
-/** Says of the others that there is nothing to do. */
+/** Returns the queues that have messages; reports the others on stderr. */
 function withMessages(queues: ReadonlyMap<string, number | undefined>): string[] {
-  for (const [queue, waiting] of queues) if (!waiting) complain(summaryOf(queue, waiting, []));
+  for (const [queue, waiting] of queues) if (!waiting) printError(summaryOf(queue, waiting, []));
   return [...queues.keys()].filter((queue) => queues.get(queue));
 }
 
 async function isConfirmed(question: string, signal: AbortSignal): Promise<boolean> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  // In its raw mode a terminal sends no signal.
+  // In raw mode a terminal sends no signal.
   terminal.once("SIGINT", () => interrupted.abort());
   try {
     const answer = await terminal.question(question, { signal: AbortSignal.any([interrupted.signal, signal]) });
@@ -220,7 +220,7 @@ async function isConfirmed(question: string, signal: AbortSignal): Promise<boole
   }
 }
 
-/** Resolves when it has left, so that a slow reader holds up the reading; but not the end of it. */
+/** Resolves when the text is written, so that a slow reader slows the work down. An interrupt ends the wait. */
 async function print(text: string): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const onEnd = (): void => resolve();
@@ -230,11 +230,11 @@ async function print(text: string): Promise<void> {
   interrupted.signal.removeEventListener("abort", onEnd);
 }
 
-function complain(text: string): void {
+function printError(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** One line that is written over, on a terminal only. */
+/** Overwrites the current line. On a terminal only. */
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
 }

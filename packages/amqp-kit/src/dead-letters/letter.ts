@@ -32,7 +32,7 @@ export function toDeadLetter(message: ConsumeMessage): DeadLetter {
 /** The queue whose failures a dead queue keeps. @throws {UsageError} the name of another queue */
 export function workQueue(deadQueue: string): string {
   if (!deadQueue.endsWith(".dead"))
-    throw new UsageError(`"${deadQueue}" is no dead queue: their names end in ".dead".`);
+    throw new UsageError(`"${deadQueue}" is not a dead queue. Names of dead queues end in ".dead".`);
   return deadQueue.slice(0, -".dead".length);
 }
 

@@ -4,20 +4,23 @@ import { dirname } from "node:path";
 import { UsageError } from "../errors.ts";
 import { messageOf } from "../telemetry/log.ts";
 
-/** A new file of JSON Lines that is on the disk before what it holds is deleted elsewhere. Only its owner may read it: it holds bodies. */
+/**
+ * A new file of JSON Lines. It is on the disk before the messages in it are deleted from the broker. It contains bodies: only its owner may
+ * read it.
+ */
 export class SavedLetters implements AsyncDisposable {
   readonly #path: string;
   readonly #file: FileHandle;
   #bytes = 0;
   #keptBytes = 0;
 
-  /** @throws {UsageError} it cannot be written, or is there already */
+  /** @throws {UsageError} the file cannot be written, or exists already */
   static async create(path: string): Promise<SavedLetters> {
     try {
-      // Appends: once shortened it is written on at its end, and not behind a hole.
+      // Append mode: after a truncate, the next write starts at the new end and leaves no hole.
       return new SavedLetters(path, await open(path, "ax", 0o600));
     } catch (error) {
-      throw new UsageError(`Cannot save to a new file there: ${messageOf(error)}`);
+      throw new UsageError(`Cannot create the file for --save: ${messageOf(error)}`);
     }
   }
 
@@ -32,7 +35,7 @@ export class SavedLetters implements AsyncDisposable {
     this.#bytes += text.length;
   }
 
-  /** Resolves when the file, and its name, would outlive a power cut. */
+  /** Resolves when the file and its directory entry would survive a power failure. */
   async sync(): Promise<void> {
     await this.#file.sync();
     const folder = await open(dirname(this.#path));
@@ -40,19 +43,19 @@ export class SavedLetters implements AsyncDisposable {
     await folder.close();
   }
 
-  /** What was written so far stays. */
+  /** Keeps everything written so far. */
   keep(): void {
     this.#keptBytes = this.#bytes;
   }
 
-  /** What was written since is not discarded after all. */
+  /** Removes everything written since `keep`: those messages were not deleted. */
   async forgetTheRest(): Promise<void> {
     await this.#file.truncate(this.#keptBytes);
     this.#bytes = this.#keptBytes;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // An error came between, and left what was not deleted.
+    // After an error, the file may contain messages that were not deleted.
     await this.forgetTheRest();
     await this.#file.close();
     if (this.#keptBytes === 0) await rm(this.#path);

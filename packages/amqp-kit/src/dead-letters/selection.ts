@@ -29,13 +29,12 @@ export class Selection {
     this.#ids = criteria.id ?? [];
     this.#reasons = criteria.reason ?? [];
     const unknown = this.#reasons.find((reason) => !reasons.includes(reason));
-    if (unknown !== undefined)
-      throw new UsageError(`There is no reason "${unknown}". There are ${reasons.join(", ")}.`);
+    if (unknown !== undefined) throw new UsageError(`Unknown reason "${unknown}". Reasons: ${reasons.join(", ")}.`);
     this.#before = instant("--older-than", criteria["older-than"]);
     this.#after = instant("--newer-than", criteria["newer-than"]);
     this.#limit = criteria.limit === undefined ? Infinity : Number(criteria.limit);
     if (criteria.limit !== undefined && !/^[1-9]\d{0,8}$/.test(criteria.limit))
-      throw new UsageError(`--limit takes a whole number from 1 on, not "${criteria.limit}".`);
+      throw new UsageError(`--limit must be a whole number from 1 to 999999999, not "${criteria.limit}".`);
   }
 
   get isAll(): boolean {
@@ -64,7 +63,7 @@ export class Selection {
   checkFound(): void {
     const missing = this.#ids.filter((id) => !this.#found.has(id));
     if (missing.length > 0 && this.#chosen < this.#limit)
-      throw new Error(`No message was found with the id ${missing.join(", ")}.`);
+      throw new Error(`No message found with the id ${missing.join(", ")}.`);
   }
 }
 
@@ -72,7 +71,7 @@ function instant(option: string, age: string | undefined): number | undefined {
   if (age === undefined) return undefined;
   const [, amount, unit] = /^(\d{1,6})([smhd])$/.exec(age) ?? [];
   if (amount === undefined || !isUnit(unit))
-    throw new UsageError(`${option} takes an age such as 90s, 15m, 6h or 2d, not "${age}".`);
+    throw new UsageError(`${option} must be an age such as 90s, 15m, 6h or 2d, not "${age}".`);
   return Date.now() - Number(amount) * unitsMs[unit];
 }
 

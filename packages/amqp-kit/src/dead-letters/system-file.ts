@@ -5,7 +5,7 @@ import type { Roles, System } from "../contract.ts";
 import { UsageError } from "../errors.ts";
 import { messageOf } from "../telemetry/log.ts";
 
-/** Where a command line finds the system: a module that exports what `defineSystem` returned. */
+/** Finds and loads the system: a module that exports the result of `defineSystem`. */
 
 const roles: Record<keyof Roles, true> = {
   broadcasts: true,
@@ -16,7 +16,7 @@ const roles: Record<keyof Roles, true> = {
   responds: true,
 };
 
-/** @returns the file that the nearest package.json names, upwards from `folder`: `"amqp-kit": { "system": "src/system.ts" }` */
+/** @returns the file that the nearest package.json names, from `folder` upwards: `"amqp-kit": { "system": "src/system.ts" }` */
 export function findSystemFile(folder: string): string | undefined {
   const file = join(folder, "package.json");
   const manifest: unknown = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
@@ -27,23 +27,23 @@ export function findSystemFile(folder: string): string | undefined {
 
 /**
  * Imports the module: JavaScript, or TypeScript whose types Node.js strips (22.18 or newer, outside of node_modules, no enums).
- * @returns its systems, whatever the exports' names
+ * @returns its systems, whatever the names of the exports
  * @throws {UsageError}
  */
 export async function loadSystems(file: string): Promise<System[]> {
-  if (!existsSync(file)) throw new UsageError(`The system's module ${file} is not there.`);
+  if (!existsSync(file)) throw new UsageError(`The system module ${file} does not exist.`);
   let module: object;
   try {
     module = await import(pathToFileURL(file).href);
   } catch (error) {
-    throw new UsageError(`The system's module ${file} cannot be imported: ${messageOf(error)}`);
+    throw new UsageError(`Cannot import the system module ${file}: ${messageOf(error)}`);
   }
   const systems = Object.values<unknown>({ ...module }).filter(isSystem);
-  if (systems.length === 0) throw new UsageError(`${file} exports no system: export what defineSystem returns.`);
+  if (systems.length === 0) throw new UsageError(`${file} exports no system. Export the result of defineSystem.`);
   return systems;
 }
 
-/** A system is plain data, and may come from another copy of the kit: known by its shape. */
+/** A system is plain data, and may come from another copy of the kit. So its shape decides. */
 function isSystem(value: unknown): value is System {
   if (!isObject(value) || Object.keys(value).length === 0) return false;
   return Object.values(value).every(

@@ -1,8 +1,8 @@
 import type { DeadLetter } from "./letter.ts";
 
-/** Dead letters as a person and as a program read them. What comes off the wire never moves a terminal's cursor. */
+/** Dead letters as text and as JSON. Control characters from the wire never reach the terminal. */
 
-/** As JSON tells it, in `show --json` and in the file of `discard --save`. */
+/** The JSON of `show --json` and of the file that `discard --save` writes. */
 export interface DeadLetterRecord {
   queue: string;
   messageId: string | undefined;
@@ -26,7 +26,7 @@ function bodyOf(content: Buffer): Pick<DeadLetterRecord, "body" | "bodyEncoding"
   }
 }
 
-/** A message in full. */
+/** A whole message, for a person. */
 export function textOf(queue: string, letter: DeadLetter): string {
   const { properties, headers, body, bodyEncoding } = recordOf(queue, letter);
   const lines = [
@@ -43,7 +43,7 @@ function shown(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-/** Those of one queue that failed alike. */
+/** The letters of one queue with the same reason, service and error. */
 export interface Group {
   reason: string | undefined;
   service: string | undefined;
@@ -80,15 +80,15 @@ export class Groups {
     this.highestDeliveryCount = Math.max(this.highestDeliveryCount, deliveryCount);
   }
 
-  /** The largest first. */
+  /** Largest first. */
   get all(): Group[] {
     return [...this.#groups.values()].toSorted((a, b) => b.messages - a.messages);
   }
 }
 
-/** @param messages  undefined when the queue is not there */
+/** @param messages  undefined if the queue does not exist */
 export function summaryOf(queue: string, messages: number | undefined, groups: readonly Group[]): string {
-  if (messages === undefined) return `${queue}: not there`;
+  if (messages === undefined) return `${queue}: does not exist`;
   if (messages === 0) return `${queue}: empty`;
   const lines = groups.flatMap(({ reason, service, error, messages, oldest, newest }) => [
     `  ${messages} × ${reason ?? "no reason given"}${service === undefined ? "" : `, ${service}`}: ${error ?? "no error given"}`,
@@ -107,10 +107,10 @@ function span(oldest: Date | undefined, newest: Date | undefined): string {
   return from === to ? `at ${from}` : `from ${from} to ${to}`;
 }
 
-/** Control characters of both ranges, and those that turn the direction of writing, as JavaScript writes them. */
+/** Escapes control characters, and those that change the direction of writing. */
 function harmless(line: string): string {
   return line.replaceAll(
-    // oxlint-disable-next-line no-control-regex -- the very ones
+    // oxlint-disable-next-line no-control-regex -- these are what it replaces
     /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );

@@ -9,7 +9,7 @@ const maxReturns = 10;
 
 export class TooManyDeliveries extends Error {
   constructor(returns: number) {
-    super(`came back ${returns} times from processes that ended, or lost their connection, with it in hand`);
+    super(`returned ${returns} times by processes that ended, or lost their connection, while they handled it`);
     this.name = "TooManyDeliveries";
   }
 }

@@ -92,10 +92,7 @@ export class FailureRoute {
     try {
       this.#countsReturns ??= await isQuorumQueue(this.#connection, this.#queue);
     } catch (error) {
-      this.#logger.warn(
-        { queue: this.#queue },
-        `cannot tell whether this queue counts deliveries: ${messageOf(error)}`,
-      );
+      this.#logger.warn({ queue: this.#queue, error: messageOf(error) }, "cannot determine the queue type");
     }
     // In a classic queue the header is whatever its sender wrote
     return this.#countsReturns === true ? claimed : undefined;
@@ -195,7 +192,7 @@ export class FailureRoute {
   }
 
   #reportDelay(queue: string, why: string): void {
-    this.#logger.error({ queue }, `a failed message cannot be moved yet, and stays where it is: ${why}`);
+    this.#logger.error({ queue, reason: why }, "cannot move a failed message yet");
   }
 
   #isOurs({ fields }: Message): boolean {

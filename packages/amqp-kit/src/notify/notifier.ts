@@ -88,11 +88,11 @@ export class Notifier {
     try {
       await this.declare();
     } catch (error) {
-      const what = `subscribers' queues cannot be looked after: ${messageOf(error)}`;
-      const facts = { contract: this.#notification.name };
+      const text = "cannot re-declare the subscribers' queues";
+      const facts = { contract: this.#notification.name, error: messageOf(error) };
       // Anything else is a connection that was lost or closed meanwhile; the next one begins with this.
-      if (error instanceof TopologyError) this.#logger.error(facts, what);
-      else this.#logger.debug(facts, what);
+      if (error instanceof TopologyError) this.#logger.error(facts, text);
+      else this.#logger.debug(facts, text);
     } finally {
       this.#isRedeclaring = false;
     }

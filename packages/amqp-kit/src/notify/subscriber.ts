@@ -75,9 +75,7 @@ export class Subscriber<C extends Notification> {
       await declareSubscription(consuming, queue, delaysMs);
       const isBound = await bindSubscription(consuming, contract, queue);
       if (isBound !== this.#isBound) {
-        const text = isBound
-          ? "bound to the notifier's exchange"
-          : "the notifier's exchange does not exist yet; looking again";
+        const text = isBound ? "bound to the notifier's exchange" : "the notifier's exchange does not exist yet";
         logger.info({ contract: contract.name, refreshMs: consuming.refreshMs }, text);
       }
       this.#isBound = isBound;
@@ -128,11 +126,11 @@ export class Subscriber<C extends Notification> {
       signal: this.#stopping.signal,
       onPaused: () => {
         emit("paused", { contract });
-        this.#logger.warn({ contract }, "paused: what the handler needs is not available; asking until it is");
+        this.#logger.warn({ contract }, "subscription paused: a dependency is unavailable");
       },
       onResumed: (pausedMs) => {
         emit("resumed", { contract, pausedMs });
-        this.#logger.info({ contract, pausedMs }, "going on: what the handler needs is available again");
+        this.#logger.info({ contract, pausedMs }, "subscription resumed");
       },
     });
   }
@@ -196,7 +194,7 @@ export class Subscriber<C extends Notification> {
   #requeueUncounted(incoming: Incoming, attempt: number, error: unknown): void {
     const contract = this.#contract.name;
     const { messageId } = deliveryOf(incoming.message, incoming.abort.signal);
-    const text = "the handler failed for want of what is not available: the message goes back, no attempt is counted";
+    const text = "handler failed in an outage: message requeued, attempt not counted";
     this.#logger.info({ contract, messageId, attempt, ...withoutValues(error) }, text);
     this.#keep(incoming, attempt, 0);
     incoming.requeue();
@@ -207,7 +205,7 @@ export class Subscriber<C extends Notification> {
     const contract = this.#contract.name;
     const { messageId } = deliveryOf(message, abort.signal);
     const delayMs = delayAfter(attempt, error, this.#options.retryDelaysMs);
-    this.#logger.warn({ contract, messageId, attempt, delayMs, ...withoutValues(error) }, "the handler failed");
+    this.#logger.warn({ contract, messageId, attempt, delayMs, ...withoutValues(error) }, "handler failed");
     if (delayMs === undefined) {
       await this.#deadLetter(incoming, attempt, error instanceof Reject ? "rejected" : "handler_failed", error);
       return "settled";
@@ -258,6 +256,6 @@ export class Subscriber<C extends Notification> {
     if (abort.signal.aborted) return;
     const facts = { contract: this.#contract.name, messageId, reason };
     emit("dead-lettered", facts);
-    this.#logger.error(facts, "message set aside");
+    this.#logger.error(facts, "message dead-lettered");
   }
 }

@@ -6,19 +6,19 @@ import { messageOf } from "../telemetry/log.ts";
 /** The errors of a request that got no reply. */
 
 export function notSent(timeoutMs: number): ConnectionError {
-  const why = "no connection to the broker, or it takes no more for now";
-  return new ConnectionError(`Nothing was sent within ${timeoutMs} ms: there was ${why}.`, { retryable: true });
+  const why = "there was no connection to the broker, or the broker was blocked";
+  return new ConnectionError(`The request was not sent within ${timeoutMs} ms: ${why}.`, { retryable: true });
 }
 
 export function noConnectionForReply(): ConnectionError {
-  return new ConnectionError("Nothing was sent: the connection on which its reply would come was lost.", {
+  return new ConnectionError("The request was not sent: the connection for its reply was lost.", {
     retryable: true,
   });
 }
 
 export function replyQueueLost(operation: Operation, reason: Error): ConnectionError {
   return new ConnectionError(
-    `The connection was lost while "${operation.name}" was asked: ${messageOf(reason)}. Repeat it under the same idempotency key.`,
+    `The connection was lost before "${operation.name}" was answered: ${messageOf(reason)}. Repeat the request with the same idempotency key.`,
     { retryable: true, outcome: "unknown", cause: reason },
   );
 }
@@ -34,7 +34,7 @@ export type FailedPublish =
 export function explainFailedPublish(operation: Operation, error: unknown): FailedPublish {
   if (!(error instanceof PublishError)) return { error, reply: "impossible" };
   if (error.reason === "unroutable") {
-    const why = `no queue is bound to exchange "${operation.exchange}" under that key`;
+    const why = `no queue is bound to exchange "${operation.exchange}" with its routing key`;
     return { error: new NoResponderError(operation, "not-executed", why), reply: "impossible" };
   }
   if (error.reason === "timeout") return { reply: "expected" };
@@ -44,6 +44,6 @@ export function explainFailedPublish(operation: Operation, error: unknown): Fail
     const why = `exchange "${operation.exchange}" does not exist`;
     return { error: new NoResponderError(operation, "unknown", why), reply: "possible" };
   }
-  const text = `The connection was lost while "${operation.name}" was asked. Repeat it under the same idempotency key.`;
+  const text = `The connection was lost before "${operation.name}" was answered. Repeat the request with the same idempotency key.`;
   return { error: new ConnectionError(text, { retryable: true, outcome: "unknown", cause: error }), reply: "possible" };
 }

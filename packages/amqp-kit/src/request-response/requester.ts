@@ -146,7 +146,8 @@ export class Requester {
    * @returns the current reply queue; a reconnect may have replaced it
    */
   #checkSendable({ correlationId }: PendingRequest): string {
-    if (!this.#pending.has(correlationId)) throw new ClosedError("The request was given up before it was sent.");
+    if (!this.#pending.has(correlationId))
+      throw new ClosedError("The caller stopped waiting before the request was sent.");
     const replyTo = this.#replies.queue;
     if (replyTo === undefined) throw noConnectionForReply();
     return replyTo;
@@ -181,7 +182,7 @@ export class Requester {
 
   async close(): Promise<void> {
     this.#responderCheck.stop();
-    this.#failSent(() => new ClosedError("The connection was closed before the answer came.", "unknown"));
+    this.#failSent(() => new ClosedError("The connection was closed before the request was answered.", "unknown"));
     await this.#replies.stop();
     await Promise.all([...this.#publishers.values()].map((publisher) => publisher.close()));
   }
@@ -193,7 +194,8 @@ export class Requester {
   }
 
   async #refresh(queue: string): Promise<void> {
-    if ((await inspectQueue(this.#consuming, queue)) === undefined) throw new Error(`the reply queue ${queue} is gone`);
+    if ((await inspectQueue(this.#consuming, queue)) === undefined)
+      throw new Error(`the reply queue ${queue} does not exist`);
     // Either connection may lead to a node that is cut off from its cluster: then no reply arrives, or no request is routed.
     const both = [this.#consuming, this.#publishing].filter((connection) => canBeProven(connection));
     await Promise.all(both.map(proveNode));
@@ -205,7 +207,7 @@ export class Requester {
       emit("reply-ignored", { service: this.#service });
       this.#logger.debug(
         { correlationId: message.properties.correlationId },
-        "a reply that nobody waits for was ignored",
+        "reply without a pending request ignored",
       );
       return;
     }

@@ -50,16 +50,10 @@ export class ResponderCheck {
     for (const [operation, requests] of Map.groupBy(confirmed, (request) => request.operation)) {
       try {
         const queue = await inspectQueue(this.#connection, operation.name);
-        const why =
-          queue === undefined
-            ? "its queue vanished with the request in it"
-            : "the request lies in a queue without consumers";
+        const why = queue === undefined ? "its queue was deleted with the request in it" : "its queue has no consumers";
         for (const { settle } of abandoned(requests, queue)) settle(new NoResponderError(operation, "unknown", why));
       } catch (error) {
-        this.#logger.debug(
-          { contract: operation.name },
-          `cannot see whether a responder is there: ${messageOf(error)}`,
-        );
+        this.#logger.debug({ contract: operation.name, error: messageOf(error) }, "cannot check for a responder");
       }
     }
     this.#timer = undefined;

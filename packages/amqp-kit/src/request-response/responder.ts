@@ -103,10 +103,7 @@ export class Responder<O extends Operation> {
     const replyTo = replyQueueOf(message);
     if (replyTo === undefined) {
       emit("request-refused", { contract, messageId });
-      this.#logger.warn(
-        { contract, messageId },
-        "a request was refused: its reply_to is not a server-named reply queue",
-      );
+      this.#logger.warn({ contract, messageId }, "request refused: its reply_to is not a server-named queue");
       incoming.ack();
       return;
     }
@@ -143,7 +140,7 @@ export class Responder<O extends Operation> {
       if (problem.code === "internal_error")
         this.#logger.error(
           { ...facts, ...withoutValues(error), ...(error instanceof InvalidMessageError && { issues: error.issues }) },
-          "the handler failed; the requester gets a plain failure",
+          "handler failed, requester answered with internal_error",
         );
       return { body: problem.body, contentType: problemType };
     }
@@ -162,12 +159,11 @@ export class Responder<O extends Operation> {
         return incoming.ack();
       case "undeliverable":
         emit("reply-undeliverable", { contract, messageId: deliveryOf(message, abort.signal).messageId });
-        this.#logger.warn({ contract }, `the reply could not be delivered: ${messageOf(outcome.error)}`);
+        this.#logger.warn({ contract, error: messageOf(outcome.error) }, "reply undeliverable");
         return incoming.ack();
       case "unconfirmed": {
         // Another responder can answer it, or this one later. The broker knows whether there is time for that.
-        const why = messageOf(outcome.error);
-        this.#logger.warn({ contract }, `a request is given back, its reply was not confirmed: ${why}`);
+        this.#logger.warn({ contract, error: messageOf(outcome.error) }, "reply not confirmed, request requeued");
         return incoming.requeue();
       }
       case "closed":

@@ -46,7 +46,7 @@ describe("on a quorum queue, which counts how often a message came back", () => 
       expect(JSON.parse(dead[0]?.payload ?? "")).toMatchObject({ pieces: killer });
       expect(dead[0]?.properties.headers).toMatchObject({
         "amqp-kit-reason": "too_many_deliveries",
-        "amqp-kit-error": expect.stringContaining("came back 10 times"),
+        "amqp-kit-error": expect.stringContaining("returned 10 times"),
         "amqp-kit-attempt": 1,
       });
       await expect.poll(async () => (await vhost.management.queue(vhost.name, billingQueue))?.messages).toBe(0);

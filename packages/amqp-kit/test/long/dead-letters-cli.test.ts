@@ -94,8 +94,8 @@ describe("amqp-kit dead", () => {
     expect(await sentBack("--reason", "handler_failed")).toEqual([]);
     expect(await sentBack("--limit", "2", dead)).toEqual(["3", "1"]);
     const missing = await amqpKit(vhost.url, "dead", "requeue", "--id", "four");
-    expect(missing).toMatchObject({ code: 1, out: `${dead}: 0 of 3 messages sent back to ${queue}\n` });
-    expect(missing.errors).toContain("No message was found with the id four.\n");
+    expect(missing).toMatchObject({ code: 1, out: `${dead}: 0 of 3 messages requeued to ${queue}\n` });
+    expect(missing.errors).toContain("No message found with the id four.\n");
   });
 
   test("discard saves what it deletes, beforehand", async ({ vhost, cleanup }) => {
@@ -117,16 +117,16 @@ describe("amqp-kit dead", () => {
     if (isWithoutScript()) skip(needsScript);
     const bare = await leaveThree(vhost.url, cleanup);
     const refused = onTerminal(vhost.url, "discard --all", cleanup);
-    await refused.isAsked(`Delete 3 messages of ${dead} for good? [y/N]`);
+    await refused.isAsked(`Permanently delete 3 messages from ${dead}? [y/N]`);
     refused.type("n\n");
     expect(await refused.end()).toMatchObject({ code: 0 });
     expect(await bare.count(dead)).toBe(3);
     expect(await onTerminal(vhost.url, "requeue --id one", cleanup).end()).toMatchObject({
       code: 0,
-      screen: expect.stringContaining(`\u001b[K${dead}: 1 sent back, 3 of 3 looked at`),
+      screen: expect.stringContaining(`\u001b[K${dead}: 1 requeued, 3 of 3 read`),
     });
     const confirmed = onTerminal(vhost.url, "discard --all", cleanup);
-    await confirmed.isAsked(`Delete 2 messages of ${dead} for good? [y/N]`);
+    await confirmed.isAsked(`Permanently delete 2 messages from ${dead}? [y/N]`);
     confirmed.type("y\n");
     expect(await confirmed.end()).toMatchObject({
       code: 0,
@@ -144,9 +144,9 @@ describe("amqp-kit dead", () => {
     cleanup(() => folder.remove());
     const file = join(folder.path, "dead.jsonl");
     const terminal = onTerminal(vhost.url, `discard --all --save '${file}'`, cleanup);
-    await terminal.isAsked(`of ${dead} for good?`);
+    await terminal.isAsked(`from ${dead}? [y/N]`);
     terminal.type("n\n");
-    await terminal.isAsked("of order.placed.shipping.dead for good?");
+    await terminal.isAsked("from order.placed.shipping.dead? [y/N]");
     terminal.type("y\n");
     expect(await terminal.end()).toMatchObject({ code: 0 });
     expect(json(readFileSync(file, "utf8"))).toMatchObject([{ queue: "order.placed.shipping.dead", body: "4" }]);
@@ -158,7 +158,7 @@ describe("amqp-kit dead", () => {
     const bare = await leaveThree(vhost.url, cleanup);
     const proxy = cleanup(await startProxy(vhost.url));
     const terminal = onTerminal(proxy.url, "discard --all", cleanup);
-    await terminal.isAsked("for good? [y/N]");
+    await terminal.isAsked("? [y/N]");
     proxy.cut();
     const { code, screen } = await terminal.end();
     expect(code).toBe(1);
@@ -183,7 +183,7 @@ describe("amqp-kit dead", () => {
     const ended = once(child, "close");
     child.stdout.resume();
     expect(await ended).toEqual([1, null]);
-    expect(await errors).toBe("Interrupted. What was not done yet is where it was.\n");
+    expect(await errors).toBe("Interrupted. The remaining messages were left in the queue.\n");
   });
 
   test("works with the operator's derived rights, and is told what is missing", async ({ vhost, cleanup }) => {
@@ -203,7 +203,7 @@ describe("amqp-kit dead", () => {
 
     await vhost.management.grant(user, { vhost: vhost.name, ...least, write: "^$" });
     const refused = await operator("requeue", "--all");
-    expect(refused).toMatchObject({ code: 1, out: `${dead}: 0 of 1 message sent back to ${queue}\n` });
+    expect(refused).toMatchObject({ code: 1, out: `${dead}: 0 of 1 message requeued to ${queue}\n` });
     expect(refused.errors).toContain("ACCESS_REFUSED");
     expect(refused.errors).not.toContain(password);
     expect(await operator("list")).toMatchObject({ code: 0, out: expect.stringContaining("1 message\n") });
@@ -222,7 +222,9 @@ describe("amqp-kit dead", () => {
     expect(stranger.errors).not.toContain("s3cret");
     const mistyped = await amqpKit(vhost.url, "dead", "list", "order.placed.biling.dead");
     expect(mistyped).toMatchObject({ code: 2, out: "" });
-    expect(mistyped.errors).toContain(`no queue "order.placed.biling.dead" on the broker. The system's are ${dead}, `);
+    expect(mistyped.errors).toContain(
+      `Queue "order.placed.biling.dead" does not exist on the broker. The system's dead queues are ${dead}, `,
+    );
   });
 
   test("takes the broker's address from a file, and not from two places", async ({ vhost, cleanup }) => {
@@ -236,7 +238,7 @@ describe("amqp-kit dead", () => {
     expect(twice.errors).toContain("AMQP_URL and AMQP_URL_FILE are both set");
     const missing = await amqpKit({ AMQP_URL_FILE: `${file}.not` }, "dead", "list");
     expect(missing.code).toBe(2);
-    expect(missing.errors).toMatch(/AMQP_URL_FILE must name a file that can be read.*ENOENT/);
+    expect(missing.errors).toMatch(/Cannot read the file that AMQP_URL_FILE names: .*ENOENT/);
   });
 
   test("policy is for the virtual host of that address, wherever it stands", async ({ cleanup }) => {
@@ -278,6 +280,6 @@ describe("amqp-kit dead", () => {
     const [first] = await bare.drain(dead);
     expect(first?.fields.redelivered).toBe(false);
     const vouched = await amqpKit(proxy.url, "dead", "list", "--policy-is-set");
-    expect(vouched).toMatchObject({ code: 0, out: `${dead}: empty\norder.placed.shipping.dead: not there\n` });
+    expect(vouched).toMatchObject({ code: 0, out: `${dead}: empty\norder.placed.shipping.dead: does not exist\n` });
   });
 });

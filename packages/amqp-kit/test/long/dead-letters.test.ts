@@ -65,7 +65,7 @@ describe.for(types)("a dead queue, %s", (type) => {
     expect(await bare.count(queue)).toBeLessThan(150);
 
     const { code, out } = await amqpKit(vhost.url, "dead", "requeue", dead);
-    expect({ code, out }).toEqual({ code: 0, out: `${dead}: 400 of 400 messages sent back to ${queue}\n` });
+    expect({ code, out }).toEqual({ code: 0, out: `${dead}: 400 of 400 messages requeued to ${queue}\n` });
     const ids = (await bare.drain(queue)).map(({ properties }) => properties.messageId);
     expect(new Set(ids)).toEqual(new Set(all));
     expect(ids.length).toBeLessThan(550);

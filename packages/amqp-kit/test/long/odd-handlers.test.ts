@@ -62,7 +62,7 @@ describe.for(oddErrors)("a handler throws %s", ([, thrown]) => {
     await asker.notify(added, { id: "notified" });
     expect(await asker.request(ask, { id: "asked" })).toEqual({ id: "asked" });
     await expect.poll(() => handled.toSorted()).toEqual(["asked", "heard", "notified"]);
-    const failures = logger.lines.filter(({ message }) => message.startsWith("the handler failed"));
+    const failures = logger.lines.filter(({ message }) => message.startsWith("handler failed"));
     expect(failures.length).toBe(3);
     expect(worker.isReady).toBe(true);
   });

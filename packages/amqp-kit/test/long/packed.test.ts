@@ -119,7 +119,7 @@ describe("the packed kit, installed in an empty project", () => {
     const manifest = JSON.parse(readFileSync(join(project, "package.json"), "utf8"));
     writeFileSync(join(project, "package.json"), JSON.stringify({ ...manifest, "amqp-kit": { system: "system.ts" } }));
     const output = await run("npx", ["amqp-kit", "dead", "list"], { AMQP_URL: vhost.url });
-    expect(output).toBe("order_placed.warehouse.dead: not there\n");
+    expect(output).toBe("order_placed.warehouse.dead: does not exist\n");
     expect(await run("npx", ["amqp-kit", "dead", "policy", "--json"])).toContain("order_placed\\\\.warehouse");
   });
 

@@ -159,9 +159,7 @@ test("an alarm of the broker holds a failed message up for longer than 10 s: it 
   const body = JSON.stringify(order(1));
   await vhost.management.publish(vhost.name, { exchange: "order.placed", routingKey: "", body, properties: json });
   const told = (): string[] => logger.lines.map(({ message }) => message);
-  await expect
-    .poll(told)
-    .toContainEqual(expect.stringMatching(/^a failed message cannot be moved yet, and stays where it is: /));
+  await expect.poll(told).toContain("cannot move a failed message yet");
   await ownBroker.clearMemoryAlarm();
   const second = { exchange: "order.placed", routingKey: "", body: JSON.stringify(order(2)), properties: json };
   await vhost.management.publish(vhost.name, second);

@@ -20,7 +20,7 @@ describe("amqp-kit dead", () => {
       from TIME to TIME
   1 × invalid_message, billing: InvalidMessageError: Message of "order.placed" is not valid: its body is not UTF-8.
       at TIME
-order.placed.shipping.dead: not there
+order.placed.shipping.dead: does not exist
 `,
     );
     const objects = json((await amqpKit(vhost.url, "dead", "list", "--json")).out);
@@ -53,7 +53,7 @@ order.placed.shipping.dead: not there
     const dangers = { expiration: "600000", userId: decodeURIComponent(username) };
     await billing.setAside([{ body: "1", messageId: "one", headers, ...properties, ...dangers }]);
     const { code, out } = await amqpKit(vhost.url, "dead", "requeue", dead);
-    expect({ code, out }).toEqual({ code: 0, out: `${dead}: 1 of 1 message sent back to ${queue}\n` });
+    expect({ code, out }).toEqual({ code: 0, out: `${dead}: 1 of 1 message requeued to ${queue}\n` });
     const [message, ...others] = await billing.drain(queue);
     expect(others).toEqual([]);
     expect(message?.content.toString()).toBe("1");

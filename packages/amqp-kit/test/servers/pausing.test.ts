@@ -51,10 +51,7 @@ describe("while what the handler needs is not available", () => {
     expect(retries.all).toEqual([]);
     expect(billing.isReady).toBe(true);
     expect(logger.lines.map(({ message }) => message)).toEqual(
-      expect.arrayContaining([
-        "paused: what the handler needs is not available; asking until it is",
-        "going on: what the handler needs is available again",
-      ]),
+      expect.arrayContaining(["subscription paused: a dependency is unavailable", "subscription resumed"]),
     );
     await subscribing.stop();
   });

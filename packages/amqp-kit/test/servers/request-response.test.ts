@@ -82,9 +82,9 @@ describe.for(pairs)("request/response, from $requester to $responder", (pair) =>
 describe("nobody is listening: a clear error at once, not a timeout", () => {
   const absences = [
     { what: "no queue is bound", why: "no queue is bound", outcome: "not-executed" },
-    { what: "the exchange itself is gone", why: 'exchange "shop" does not exist', outcome: "unknown" },
-    { what: "a queue has stayed behind without consumers", why: "without consumers", outcome: "unknown" },
-    { what: "the queue vanished with the request in it", why: "vanished", outcome: "unknown" },
+    { what: "the exchange does not exist", why: 'exchange "shop" does not exist', outcome: "unknown" },
+    { what: "a queue is left without consumers", why: "no consumers", outcome: "unknown" },
+    { what: "the queue is deleted with the request in it", why: "deleted", outcome: "unknown" },
   ] as const;
 
   test.for(absences)(

@@ -142,7 +142,7 @@ describe("a handler that says whether another attempt makes sense", () => {
     expect(logger.lines).toContainEqual(
       expect.objectContaining({
         level: "error",
-        message: "message set aside",
+        message: "message dead-lettered",
         facts: expect.objectContaining({ reason: "rejected" }),
       }),
     );

@@ -50,8 +50,8 @@ function letter(facts: Partial<DeadLetter>): DeadLetter {
   };
 }
 
-describe("what the command line takes", () => {
-  test("a command, queues and that command's options", () => {
+describe("the command line", () => {
+  test("accepts a command, queues and that command's options", () => {
     const { command, queues, values } = readArguments(["dead", "show", "a.dead", "--id", "1", "--id", "2", "--json"]);
     expect({ command, queues }).toEqual({ command: "show", queues: ["a.dead"] });
     expect(values).toMatchObject({ id: ["1", "2"], json: true });
@@ -59,24 +59,24 @@ describe("what the command line takes", () => {
   });
 
   test.for([
-    ["", "Say what to do, for instance: amqp-kit dead list"],
-    ["dead", "Say what to do, for instance: amqp-kit dead list"],
-    ["alive list", "Say what to do, for instance: amqp-kit dead list"],
-    ["dead lst", 'There is no command "lst". There are list, show, requeue, discard, policy.'],
+    ["", 'No command given. Run for example "amqp-kit dead list".'],
+    ["dead", 'No command given. Run for example "amqp-kit dead list".'],
+    ["alive list", 'No command given. Run for example "amqp-kit dead list".'],
+    ["dead lst", 'Unknown command "lst". Commands: list, show, requeue, discard, policy.'],
     ["dead list --jsn", "Unknown option '--jsn'."],
-    ["dead list --limit 1", '--limit is no option of "dead list".'],
-    ["dead requeue --all --yes", '--yes is no option of "dead requeue".'],
+    ["dead list --limit 1", '"dead list" does not accept --limit.'],
+    ["dead requeue --all --yes", '"dead requeue" does not accept --yes.'],
     ["dead show --id", "Option '--id <value>' argument missing."],
-  ])("and refuses %j in words", ([line = "", words]) => {
+  ])("refuses %j with a sentence", ([line = "", words]) => {
     expect(() => readArguments(line.split(" ").filter((word) => word !== ""))).toThrow(new UsageError(words ?? ""));
   });
 
-  test("no queue but a dead one", () => {
+  test("accepts only dead queues", () => {
     expect(workQueue("order.placed.billing.dead")).toBe("order.placed.billing");
     expect(() => workQueue("order.placed.billing")).toThrow(UsageError);
   });
 
-  test("all of it is in its help, and the help is in the documents", () => {
+  test("is complete in its help, and the help is in the documents", () => {
     const options = [...help.matchAll(/--[a-z-]+/g)].map(([option]) => option);
     expect(new Set(options)).toEqual(
       new Set(
@@ -89,7 +89,7 @@ describe("what the command line takes", () => {
   });
 });
 
-describe("which dead letters are meant", () => {
+describe("the selected dead letters", () => {
   const letters = [
     letter({ messageId: "1", reason: "handler_failed", deadLetteredAt: hoursAgo(30) }),
     letter({ messageId: "2", reason: "invalid_message", deadLetteredAt: hoursAgo(3) }),
@@ -188,10 +188,10 @@ describe("the module of a system", () => {
   });
 
   test.for([
-    ["missing.mjs", "is not there"],
+    ["missing.mjs", "does not exist"],
     ["none.mjs", "exports no system"],
-    ["broken.mjs", "cannot be imported"],
-  ] as const)("%s is refused in words", async ([file, words]) => {
+    ["broken.mjs", "Cannot import"],
+  ] as const)("%s is refused with a sentence", async ([file, words]) => {
     await expect(loadSystems(join(folder, file))).rejects.toThrow(UsageError);
     await expect(loadSystems(join(folder, file))).rejects.toThrow(words);
   });

@@ -54,7 +54,7 @@ test("PostgreSQL stopped for a while under load: no attempt is used up, nobody i
   // In order, too: who goes back goes to where they were
   await expect.poll(() => patientsBooked(scheduling)).toEqual(patients.map(({ patientId }) => patientId));
   expect(said("appointment booked")).toBe(patients.length);
-  expect(said("the handler failed")).toBe(0);
+  expect(said("handler failed")).toBe(0);
   expect(said(paused)).toBe(1);
   const waiting = async (): Promise<(number | undefined)[]> =>
     (await vhost.management.queues(vhost.name))
@@ -64,7 +64,7 @@ test("PostgreSQL stopped for a while under load: no attempt is used up, nobody i
   await expect.poll(waiting).toEqual([0, 0, 0, 0, 0, 0, 0]);
 });
 
-const paused = "paused: what the handler needs is not available; asking until it is";
+const paused = "subscription paused: a dependency is unavailable";
 
 test("while the link to the database is dead it is not ready, still stops in time, and the next run books", async ({
   vhost,
