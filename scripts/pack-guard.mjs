@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 
 const tool = process.env.npm_config_user_agent ?? "";
 const isPublishing = process.env.npm_lifecycle_event === "prepublishOnly";
-const { name, version, private: isPrivate } = JSON.parse(readFileSync("package.json", "utf8"));
+const { name, version, private: isPrivate, repository } = JSON.parse(readFileSync("package.json", "utf8"));
 
 const refusals = [
   [
@@ -15,6 +15,7 @@ const refusals = [
   ],
   // pnpm itself does not refuse
   [isPublishing && isPrivate === true, `${name} is private: a person must remove that line before the first release.`],
+  [isPublishing && repository?.url.includes("placeholder"), `${name} has no repository address yet.`],
   [
     isPublishing && !readFileSync("../../CHANGELOG.md", "utf8").includes(`\n## ${version} `),
     `CHANGELOG.md has no section "## ${version} (date)". Rename "Unreleased" to it, and add an empty "Unreleased".`,

@@ -481,9 +481,15 @@ const violations: Violation[] = [
   }),
   {
     what: "a workflow that calls a script that does not exist",
-    fails: "workflows",
+    fails: "repository",
     because: /ci\.yml: package\.json has no script planted/,
     plant: { ".github/workflows/ci.yml": (text) => (text ?? "").replace("npm run check", "npm run planted") },
+  },
+  {
+    what: "a published package with another repository than the root's",
+    fails: "repository",
+    because: /packages\/outbox\/package\.json: repository is not/,
+    plant: { "packages/outbox/package.json": (text) => (text ?? "").replace("amqp-idioms.git", "planted.git") },
   },
   {
     what: "a subscriber that the broker's definitions do not know",
