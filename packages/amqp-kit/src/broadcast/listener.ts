@@ -13,7 +13,7 @@ import { Drops } from "../telemetry/drops.ts";
 import { messageOf, withoutValues } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
-/** Idiom 1, broadcast, the receiving side: a bounded buffer in front of a handler that gets one update at a time. */
+/** Idiom 1, broadcast, the receiving side: a bounded buffer before a handler that gets one update at a time. */
 
 export class Listener<C extends Broadcast> {
   readonly #contract: C;
@@ -45,7 +45,7 @@ export class Listener<C extends Broadcast> {
       prefetch: undefined,
       setUp: () => declareListener(connection, contract, maxBuffered),
       refresh: (queue) => bindListener(connection, contract, queue),
-      onMessage: ({ message }) => this.#take(message),
+      onMessage: ({ message }) => this.#onMessage(message),
       logger,
     });
   }
@@ -76,9 +76,9 @@ export class Listener<C extends Broadcast> {
     this.#abort.abort(reason);
   }
 
-  #take(message: Message): void {
+  #onMessage(message: Message): void {
     if (this.#isStopping) return;
-    // One that is refused anyway pushes no good one out of the buffer.
+    // A message that will be refused must not push a valid one out of the buffer.
     const bytes = message.content.length;
     if (bytes > maxBodyBytes)
       return this.#refuse(new MessageTooLargeError(this.#contract.name, "body", bytes, maxBodyBytes));
@@ -88,7 +88,7 @@ export class Listener<C extends Broadcast> {
       this.#buffer.length > this.#maxBuffered ||
       (this.#bufferedBytes > maxWaitingBytes && this.#buffer.length > 1)
     ) {
-      this.#next();
+      this.#shift();
       this.#drops.count("buffer-full");
     }
     this.#handling ??= Promise.resolve().then(() => this.#handleBuffered());
@@ -99,7 +99,7 @@ export class Listener<C extends Broadcast> {
     this.#logger.debug({ contract: this.#contract.name, error: messageOf(error) }, "update refused");
   }
 
-  #next(): Message | undefined {
+  #shift(): Message | undefined {
     const message = this.#buffer.shift();
     this.#bufferedBytes -= message?.content.length ?? 0;
     return message;
@@ -107,7 +107,7 @@ export class Listener<C extends Broadcast> {
 
   /** One at a time, in order. */
   async #handleBuffered(): Promise<void> {
-    for (let message = this.#next(); message !== undefined; message = this.#next()) {
+    for (let message = this.#shift(); message !== undefined; message = this.#shift()) {
       let update: Output<C["message"]>;
       try {
         update = decode(this.#contract.name, this.#contract.message, this.#contract.decoders, message);
@@ -124,7 +124,7 @@ export class Listener<C extends Broadcast> {
         );
       }
     }
-    // Here, in the same turn that saw an empty buffer: later, an update that came in between would be left lying.
+    // Set in the same turn that saw an empty buffer: later, an update added in between would never be handled.
     this.#handling = undefined;
   }
 }

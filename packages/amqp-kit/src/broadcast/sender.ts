@@ -13,7 +13,7 @@ import type { DropReason } from "../telemetry/events.ts";
 import { messageOf } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
-/** Idiom 1, broadcast: whoever listens now gets it. At most once, and a sender never waits for a listener. */
+/** Idiom 1, broadcast, the sending side: every connected listener gets the message at most once. A sender never waits for a listener. */
 
 const maxWaiting = 1_000;
 export const maxWaitingBytes = 16 * 1024 * 1024;
@@ -44,11 +44,11 @@ export class Sender {
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #sending: Promise<void> | undefined;
-  /** How many messages no declare has vouched for yet: what a vanished exchange may have swallowed. */
+  /** Messages written since the last check of the exchange. If it was deleted, they may be lost. */
   #unproven = 0;
   #declaring: Promise<void> | undefined;
   #isDeclared = false;
-  /** The queue that holds the exchange while this sender is connected. */
+  /** The queue that keeps the exchange in existence while this sender is connected. */
   #holding: string | undefined;
   #isClosing = false;
 
@@ -72,10 +72,10 @@ export class Sender {
     });
     connection.on("open", () => void this.declare().catch((error: unknown) => this.#report(error)));
     connection.on("blocked", () => this.#dropWaiting("blocked"));
-    this.#refresh = setInterval(() => void this.#holdAgain(), connection.refreshMs).unref();
+    this.#refresh = setInterval(() => void this.#refreshHold(), connection.refreshMs).unref();
   }
 
-  /** The sender's part: the exchange, which then stands as long as this connection does. */
+  /** Declares the exchange, and keeps it in existence as long as this connection is open. */
   async declare(): Promise<void> {
     this.#declaring ??= this.#declare().finally(() => (this.#declaring = undefined));
     await this.#declaring;
@@ -87,16 +87,16 @@ export class Sender {
     try {
       this.#holding = await holdBroadcastExchange(this.#connection, this.#broadcast, this.#holding);
     } catch (error) {
-      // Without the permission it works all the same: the exchange then goes with its last listener, and comes with the next message.
+      // Without the permission it still works: the exchange is deleted with its last listener, and declared with the next message.
       if (!(error instanceof TopologyError)) throw error;
       this.#report(error);
     }
   }
 
-  /** Changes nothing but on a node that is cut off from its cluster, which cannot: the connection then goes on with another. */
-  async #holdAgain(): Promise<void> {
+  /** A node that is cut off from its cluster cannot repeat the declaration: the connection then moves to another node. */
+  async #refreshHold(): Promise<void> {
     if (!this.#connection.hasSeveral || this.#holding === undefined) return;
-    // Of a connection that was lost meanwhile the next one makes up for it
+    // If the connection is lost, the next one declares again.
     await this.declare().catch(() => undefined);
   }
 
@@ -106,8 +106,8 @@ export class Sender {
   }
 
   /**
-   * Resolves once the message is written, or dropped because it cannot be. Who is dropped gives the event loop its turn: whoever does nothing
-   * but send would keep a channel from closing, or the connection from coming back.
+   * Resolves once the message is written, or dropped because it cannot be written. After a drop, yields to the event loop, so that a caller
+   * in a tight loop cannot starve reconnection or the closing of a channel.
    */
   async send<C extends Broadcast>(contract: C, message: Input<C["message"]>): Promise<void> {
     const body = encode(contract.name, contract.message, message);
@@ -132,16 +132,16 @@ export class Sender {
   }
 
   /**
-   * Looks for the exchange, then writes all that waits: a publish to one that is gone closes the channel and loses what was written
-   * behind it. The next look is answered only after all before it was accepted, so a burst is either proven or known to be doubtful,
-   * and nothing is ever sent twice.
+   * Checks that the exchange exists, then writes all waiting messages: a publish to a missing exchange closes the channel and loses
+   * everything written after it. The broker answers the next check only after it has accepted everything before it. So each burst is
+   * either proven or known to be doubtful, and nothing is sent twice.
    */
   async #sendWaiting(): Promise<void> {
     while (this.#waiting.length > 0) {
       const stale = setInterval(() => this.#dropWaiting("stalled"), this.#staleMs);
       try {
         if (!this.#isDeclared) await this.declare();
-        const channel = await this.#connection.withWatchdog(() => this.#checked());
+        const channel = await this.#connection.withWatchdog(() => this.#checkedChannel());
         const burst = this.#waiting;
         this.#waiting = [];
         this.#waitingBytes = 0;
@@ -153,18 +153,18 @@ export class Sender {
         }
         if (!isWritable) await this.#connection.withWatchdog(() => channel.drained());
       } catch (error) {
-        // The exchange was gone, and took the channel along: what waits goes on the next one.
+        // The exchange was missing, and the broker closed the channel: the waiting messages are sent on the next one.
         if (replyCodeOf(error) === 404) this.#isDeclared = false;
         else this.#dropWaiting("disconnected");
       } finally {
         clearInterval(stale);
       }
     }
-    // Here, in the same turn that saw nothing waiting: later, a message that came in between would be left lying.
+    // Set in the same turn that saw no waiting message: later, a message added in between would never be sent.
     this.#sending = undefined;
   }
 
-  async #checked(): Promise<Channel> {
+  async #checkedChannel(): Promise<Channel> {
     if (this.#channel?.isOpen !== true) this.#channel = await this.#open();
     const channel = this.#channel;
     await channel.raw.checkExchange(this.#broadcast.name);
@@ -175,7 +175,7 @@ export class Sender {
   async #open(): Promise<Channel> {
     const channel = await this.#connection.channel();
     void channel.lost.then((reason) => {
-      // An orderly close is answered only after all that was written.
+      // The broker answers a graceful close only after everything that was written.
       if (!this.#isClosing)
         this.#drops.count(replyCodeOf(reason) === 404 ? "exchange-gone" : "disconnected", this.#unproven);
       this.#unproven = 0;

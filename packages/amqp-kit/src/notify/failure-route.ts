@@ -50,8 +50,8 @@ export class FailureRoute {
   #countsReturns: boolean | undefined;
 
   /**
-   * @param connection  publishes: opened when the first message fails
-   * @param origin.delaysMs  of the delay queues
+   * @param connection  the publishing connection; it is opened when the first message fails
+   * @param origin.delaysMs  the delay queues to declare
    */
   constructor(
     connection: Connection,
@@ -70,21 +70,21 @@ export class FailureRoute {
     this.#publisher = new Publisher(connection, failedExchange(queue));
   }
 
-  /** The attempt that a message is at. Only what came back by the kit's own way carries a count: a sender's header is just a header. */
+  /** The number of this attempt. The header counts only on messages that returned by the kit's own route: a sender could forge it. */
   attemptOf(message: Message): number {
     const attempt: unknown = this.#isOurs(message) ? message.properties.headers?.[attemptHeader] : undefined;
     return typeof attempt === "number" && Number.isSafeInteger(attempt) && attempt >= 1 ? attempt : 1;
   }
 
-  /** When the first attempt failed, which is now if it is the first. */
+  /** When the first attempt failed: now, if this is the first attempt. */
   firstFailedAt(message: Message): string {
     const before: unknown = this.#isOurs(message) ? message.properties.headers?.[firstFailedHeader] : undefined;
     return typeof before === "string" ? before : new Date().toISOString();
   }
 
   /**
-   * @returns why it is not to be handled once more: it comes back again and again from processes that end with it in hand, and soon
-   *   the broker would drop it. Only quorum queues count that.
+   * @returns an error if the message must not be handled again: too many processes ended while they handled it, and the broker would
+   *   soon drop it. Only quorum queues count that.
    */
   async tooManyDeliveries(message: Message): Promise<TooManyDeliveries | undefined> {
     const claimed = claimedTooManyDeliveries(message);
@@ -94,11 +94,11 @@ export class FailureRoute {
     } catch (error) {
       this.#logger.warn({ queue: this.#queue, error: messageOf(error) }, "cannot determine the queue type");
     }
-    // In a classic queue the header is whatever its sender wrote
+    // In a classic queue the header is what its sender wrote.
     return this.#countsReturns === true ? claimed : undefined;
   }
 
-  /** Sends it to its delay queue, from where the broker returns it to this one subscriber, and acknowledges. */
+  /** Moves the message to its delay queue, from where the broker returns it to this subscriber only. */
   async retry(incoming: Incoming, { attempt, firstFailedAt }: Failures, delayMs: number): Promise<void> {
     const headers = this.#keptHeaders(incoming.message);
     headers[attemptHeader] = attempt + 1;
@@ -106,7 +106,7 @@ export class FailureRoute {
     await this.#move(incoming, delayQueue(this.#queue, delayMs), headers);
   }
 
-  /** Sends it to `<queue>.dead` with the reason, and acknowledges. */
+  /** Moves the message to `<queue>.dead`, with the reason in its headers. */
   async deadLetter(
     incoming: Incoming,
     { attempt, firstFailedAt }: Failures,
@@ -134,7 +134,7 @@ export class FailureRoute {
     await this.#publisher.close();
   }
 
-  /** One at a time: a message without an id can then still be told from others when it is returned. */
+  /** One at a time: so a returned message without an id can be identified. */
   async #move(incoming: Incoming, routingKey: string, headers: Record<string, unknown>): Promise<void> {
     const before = this.#turn;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -147,7 +147,7 @@ export class FailureRoute {
     }
   }
 
-  /** The message stays unacknowledged until another queue has it safe, or its channel is lost and the broker hands it out again. */
+  /** The message stays unacknowledged until another queue has confirmed it, or its channel is lost and the broker redelivers it. */
   async #publishUntilSafe(incoming: Incoming, routingKey: string, headers: Record<string, unknown>): Promise<void> {
     const { message, abort } = incoming;
     let sent = headers;
@@ -159,7 +159,7 @@ export class FailureRoute {
       } catch (error) {
         if (abort.signal.aborted) return;
         if (!(error instanceof AmqpKitError) && sent === headers) {
-          // amqplib cannot write what it has read (its error quotes the value): then none of the sender's headers travel.
+          // amqplib cannot write a header that it has read (its error quotes the value). Then none of the sender's headers are kept.
           sent = ownHeaders(headers);
           continue;
         }
@@ -199,7 +199,7 @@ export class FailureRoute {
     return fields.exchange === failedExchange(this.#queue) && fields.routingKey === "again";
   }
 
-  /** What the sender wrote under the kit's own names stays behind. */
+  /** Headers with the kit's names that a sender wrote are not kept. */
   #keptHeaders(message: Message): Record<string, unknown> {
     if (this.#isOurs(message)) return forwardedHeaders(message);
     const all = Object.entries<unknown>(message.properties.headers ?? {});

@@ -9,13 +9,14 @@ import { messageIdOf, propertiesOf } from "../messages/properties.ts";
 import { messageOf } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
-/** Idiom 2, notify: every subscriber of the system gets every message, also what came while it was down. At least once. */
+/** Idiom 2, notify, the sending side: every subscriber of the system gets every message at least once, even if it was down. */
 
 export interface NotifyOptions {
-  /** Repeat it when sending again, so that receivers recognise the message. @default a new UUID */
+  /** Identifies the message. Send a failed message again with the same id: receivers then recognise it. 1 to 255 bytes. @default a new UUID */
   messageId?: string;
-  /** Whole budget in milliseconds, connecting included. @default 10000 */
+  /** Time limit of the whole call in milliseconds, including the wait for a connection. @default 10000 */
   timeoutMs?: number;
+  /** Ends the wait: the call rejects with the signal's reason. A message that was sent may still arrive. @default none */
   signal?: AbortSignal;
 }
 
@@ -29,7 +30,7 @@ export class Notifier {
   readonly #refresh: NodeJS.Timeout;
   #isRedeclaring = false;
 
-  /** @param subscribers  services whose queues are kept standing, from before their first run */
+  /** @param subscribers  services whose queues the notifier declares, so that they exist before the first run of a service */
   constructor(
     connection: Connection,
     notification: Notification,
@@ -52,7 +53,7 @@ export class Notifier {
   }
 
   /**
-   * Resolves once the broker has the message safe in every queue bound now.
+   * Publishes a message and resolves when the broker has confirmed it for every queue that is bound now.
    * @throws {InvalidMessageError} {MessageTooLargeError} {PublishError} {ConnectionError}
    */
   async notify<C extends Notification>(
@@ -80,9 +81,9 @@ export class Notifier {
     await this.#publisher.close();
   }
 
-  /** A fanout with one queue left counts as routed: nobody would see that another subscriber's queue is gone. */
+  /** The broker confirms a message that at least one queue accepts. It would not show that another subscriber's queue is missing. */
   async #redeclare(): Promise<void> {
-    // A blocked broker does not answer: what waits there must not pile up.
+    // A blocked broker does not answer: declarations must not pile up.
     if (!this.#connection.isOpen || this.#isRedeclaring) return;
     this.#isRedeclaring = true;
     try {
@@ -90,7 +91,7 @@ export class Notifier {
     } catch (error) {
       const text = "cannot re-declare the subscribers' queues";
       const facts = { contract: this.#notification.name, error: messageOf(error) };
-      // Anything else is a connection that was lost or closed meanwhile; the next one begins with this.
+      // Other errors mean that the connection was lost or closed. The next connection re-declares first.
       if (error instanceof TopologyError) this.#logger.error(facts, text);
       else this.#logger.debug(facts, text);
     } finally {

@@ -19,22 +19,22 @@ import { emit } from "../telemetry/events.ts";
 import { withoutValues } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
-/** Idiom 2, notify, the receiving side: acknowledges what was handled; retries or dead-letters what failed. */
+/** Idiom 2, notify, the receiving side: acknowledges a message that was handled; retries or dead-letters one that failed. */
 
 export interface SubscriberOptions {
   service: string;
   version: string | undefined;
   concurrency: number;
   retryDelaysMs: readonly number[];
-  /** It is kept, unacknowledged, and those behind it wait. */
+  /** A failed message stays unacknowledged, and the messages behind it wait. */
   isRetriedInPlace: boolean;
   isAvailable: (() => Promise<boolean>) | undefined;
 }
 
-/** A message that is retried in place: where it was, should it be handed out again after its connection was lost. */
+/** The state of a message that is retried in place: its attempts continue if it is redelivered after a lost connection. */
 interface Kept extends Failures {
   messageId: string | undefined;
-  /** Of two messages without an id tells whether they are one */
+  /** Compared with the body of a redelivered message, since a message may have no id. */
   body: Buffer;
   /** When its next attempt is due, by `performance.now()` */
   dueAt: number;
@@ -95,7 +95,7 @@ export class Subscriber<C extends Notification> {
     if (isAvailable !== undefined) this.#availability = this.#watch(isAvailable);
   }
 
-  /** Consuming, and bound: until the notifier's first start there is nothing to bind to. While paused it consumes nothing. */
+  /** Whether it consumes, is bound, and is not paused. Before the notifier's first start there is no exchange to bind to. */
   get isReady(): boolean {
     return this.#consumer.isConsuming && this.#isBound === true && this.#availability?.isPaused !== true;
   }
@@ -221,7 +221,7 @@ export class Subscriber<C extends Notification> {
     return "settled";
   }
 
-  /** Where a message that is retried in place was when it was lost; the next process begins anew. */
+  /** The state of a message that was in flight here when its connection was lost. Another process starts with the first attempt. */
   #keptFrom({ fields, properties, content }: Incoming["message"]): Kept | undefined {
     const kept = this.#kept;
     const isSame = fields.redelivered && kept?.messageId === properties.messageId && kept?.body.equals(content);
@@ -240,7 +240,7 @@ export class Subscriber<C extends Notification> {
     return this.#kept?.firstFailedAt ?? this.#failures.firstFailedAt(message);
   }
 
-  /** Keeps it, and with it those behind it. @returns whether it is still there then */
+  /** Holds the message, and so the messages behind it, until its next attempt is due. @returns false if it was lost or requeued */
   async #untilDue(incoming: Incoming, { dueAt }: Kept): Promise<boolean> {
     const ended = AbortSignal.any([incoming.abort.signal, this.#stopping.signal]);
     await sleep(Math.max(0, dueAt - performance.now()), undefined, { signal: ended }).catch(() => undefined);

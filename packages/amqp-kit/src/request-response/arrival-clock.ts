@@ -1,11 +1,11 @@
 /**
- * When did a message arrive? What a stalled or frozen process finds in its socket has waited there, at most since the event loop last
- * turned. Knows no idiom.
+ * Estimates when a message arrived in this process. Messages that a stalled or frozen process finds in its socket have waited there,
+ * at most since the last turn of the event loop. Knows no idiom.
  */
 
 const tickMs = 20;
 const stallMs = 100;
-/** From here on a stall is worth a line in the log: heartbeats wait, too. */
+/** A stall this long is logged: it delays heartbeats. */
 const loggedStallMs = 1_000;
 
 export class ArrivalClock {
@@ -14,7 +14,7 @@ export class ArrivalClock {
   #stallEndedAt = -Infinity;
   readonly #timer: NodeJS.Timeout;
 
-  /** @param onStall  told how long the event loop has stood still, a second or more */
+  /** @param onStall  called after each stall of a second or more, with its duration */
   constructor(onStall: (stalledMs: number) => void) {
     this.#timer = setInterval(() => {
       const now = performance.now();
@@ -27,7 +27,7 @@ export class ArrivalClock {
     }, tickMs).unref();
   }
 
-  /** The earliest moment, by `performance.now()`, at which a message that is handed over now may have arrived. */
+  /** The earliest time, by `performance.now()`, at which a message that is delivered now may have arrived. */
   arrivedAt(): number {
     const now = performance.now();
     if (now - this.#lastTick > stallMs) return this.#lastTick;

@@ -6,7 +6,7 @@ import { parse } from "../messages/decode.ts";
 import { maxBodyBytes } from "../messages/limits.ts";
 import { validate } from "../messages/validate.ts";
 
-/** Error replies: problem details (RFC 9457), whose content type alone tells them from an answer. */
+/** Error replies: problem details (RFC 9457). Only their content type distinguishes them from an answer. */
 
 export const problemType = "application/problem+json";
 const maxIssues = 100;
@@ -23,7 +23,7 @@ interface Problem {
 
 const plainFailure: Problem = { title: "The request failed", code: "internal_error", retryable: true };
 
-/** The error reply for what went wrong with a request. Text and stack of an error that the contract does not declare stay inside. */
+/** Returns the error reply for a failed request. It never contains the text or stack of an error that the contract does not declare. */
 export function problemFor(operation: Operation, error: unknown): { code: string; body: Buffer } {
   const problem = describe(operation, error);
   const body = encode(problem);
@@ -33,7 +33,7 @@ export function problemFor(operation: Operation, error: unknown): { code: string
     : problemFor(operation, new MessageTooLargeError(operation.name, "body", body.length, maxBodyBytes));
 }
 
-/** @returns undefined when details that its schema lets through have no JSON form */
+/** @returns undefined if the details have no JSON form, although their schema accepts them */
 function encode(problem: Problem): Buffer | undefined {
   try {
     return Buffer.from(JSON.stringify({ type: `urn:amqp-kit:problem:${problem.code}`, ...problem }));
@@ -67,13 +67,13 @@ function describe(operation: Operation, error: unknown): Problem {
       const details = validate(operation.name, schema, error.details);
       return { title: error.message, code: error.error, retryable: false, details };
     } catch {
-      // Details that break their own contract are a fault of the responder, like any other.
+      // Details that break their own contract are an internal error of the responder.
     }
   }
   return plainFailure;
 }
 
-/** A request that was refused before its handler saw it. */
+/** The request was refused before its handler was called. */
 export class InvalidRequest extends Error {
   override readonly cause: InvalidMessageError | MessageTooLargeError;
   constructor(cause: InvalidMessageError | MessageTooLargeError) {
@@ -88,7 +88,7 @@ export function isProblem({ properties }: Message): boolean {
   return type.trim().toLowerCase() === problemType;
 }
 
-/** @returns the error that an error reply stands for: one that the contract declares, else a `RemoteError` */
+/** @returns the error of an error reply: an `OperationError` if the contract declares its code, else a `RemoteError` */
 export function readProblem(operation: Operation, { content }: Message): Error {
   const fields = fieldsOf(content);
   const code = cutText(fields.code) ?? "internal_error";
@@ -112,7 +112,7 @@ export function readProblem(operation: Operation, { content }: Message): Error {
   });
 }
 
-/** @returns what an answer that breaks its contract means to the caller, whose own request was fine */
+/** @returns the caller's error for an answer that breaks its contract */
 export function unreadableReply(operation: Operation, error: unknown): Error {
   if (error instanceof InvalidMessageError) {
     const { message: detail, issues } = error;
@@ -131,7 +131,7 @@ function fieldsOf(content: Buffer): Record<string, unknown> {
     const value: unknown = parse(content.toString());
     return typeof value === "object" && value !== null ? { ...value } : {};
   } catch {
-    // An error reply that cannot be read is still an error reply.
+    // An unreadable error reply is still an error reply.
     return {};
   }
 }

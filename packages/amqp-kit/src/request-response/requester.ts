@@ -31,10 +31,14 @@ interface RequesterIntervals extends CheckIntervals {
 const defaultIntervals: RequesterIntervals = { firstCheckMs: 100, checkIntervalMs: 250, graceMs: 250 };
 
 export interface RequestOptions {
-  /** Repeat it when asking again, so that the effect happens once. @default the message id, new with each call */
+  /**
+   * Identifies the effect. Repeat a failed request with the same key: the responder then executes it once. 1 to 255 bytes.
+   * @default the message id, which is new for each call
+   */
   idempotencyKey?: string;
-  /** Whole budget in milliseconds, connecting included. @default the contract's */
+  /** Time limit of the whole call in milliseconds, including the wait for a connection. @default the contract's `timeoutMs` */
   timeoutMs?: number;
+  /** Ends the wait: the call rejects with the signal's reason. A request that was sent may still be executed. @default none */
   signal?: AbortSignal;
 }
 
@@ -84,7 +88,7 @@ export class Requester {
   }
 
   /**
-   * Asks, and resolves with the responder's validated answer.
+   * Sends a request and resolves with the responder's validated answer.
    * @throws {NoResponderError} within 500 ms {RequestTimeoutError} {OperationError} {InvalidMessageError} {MessageTooLargeError}
    *   {RemoteError} {ConnectionError} {PublishError} {TooManyRequestsError}; the signal's reason when it aborts
    */

@@ -20,9 +20,9 @@ import { emit } from "../telemetry/events.ts";
 import { messageOf, withoutValues } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
-/** Idiom 3, request/response, the answering side. */
+/** Idiom 3, request/response, the answering side: handles requests until their time limit, and acknowledges each after its reply is confirmed. */
 
-/** A reply gets at least so long, also when its request's time limit has all but passed. */
+/** Minimum time to publish a reply, even if its request's time limit is nearly over. */
 const minReplyMs = 1_000;
 const replyPauseMs = 100;
 
@@ -60,7 +60,7 @@ export class Responder<O extends Operation> {
     const declare = (): Promise<void> => declareRequestQueue(consuming, operation);
     this.#consumer = new Consumer(consuming, {
       name: operation.name,
-      // No more than it works on: what waits longer, waits in the queue, where it can expire.
+      // Only as many as are handled at a time: the others wait in the queue, where they can expire.
       prefetch: options.concurrency,
       setUp: async () => {
         await declare();
@@ -68,7 +68,7 @@ export class Responder<O extends Operation> {
       },
       refresh: async () => {
         await declare();
-        // A node that is cut off from its cluster knows no new reply queue, and returns every reply
+        // A node that is cut off from its cluster does not know new reply queues, and returns every reply.
         if (canBeProven(publishing)) await declareRequestQueue(publishing, operation);
       },
       onMessage: (incoming) => this.#onRequest(incoming),
@@ -110,7 +110,7 @@ export class Responder<O extends Operation> {
     const expirationMs = expirationOf(message);
     const expiresAt = expirationMs === undefined ? undefined : this.#clock.arrivedAt() + expirationMs;
     if (expiresAt !== undefined && expiresAt <= performance.now()) {
-      // It may have waited in this process' socket while the process stood still. The broker knows whether it is in time.
+      // It may have waited in the socket of this process while the process was stalled. The broker decides whether it has expired.
       emit("request-returned", { contract, messageId });
       incoming.requeue();
       return;
@@ -162,7 +162,7 @@ export class Responder<O extends Operation> {
         this.#logger.warn({ contract, error: messageOf(outcome.error) }, "reply undeliverable");
         return incoming.ack();
       case "unconfirmed": {
-        // Another responder can answer it, or this one later. The broker knows whether there is time for that.
+        // Another responder can answer it, or this one later. The broker expires it at its time limit.
         this.#logger.warn({ contract, error: messageOf(outcome.error) }, "reply not confirmed, request requeued");
         return incoming.requeue();
       }
@@ -225,13 +225,13 @@ function decodeRequest<O extends Operation>(operation: O, message: Message): Out
   }
 }
 
-/** Any other name would let a request write into any queue that this service may write to. */
+/** Any other name would let a request write to every queue that this service may write to. */
 function replyQueueOf({ properties }: Message): string | undefined {
   const replyTo: unknown = properties.replyTo;
   return typeof replyTo === "string" && /^amq\.gen-[A-Za-z0-9_-]{1,64}$/.test(replyTo) ? replyTo : undefined;
 }
 
-/** The broker refuses anything but whole milliseconds. */
+/** In milliseconds. The broker accepts only whole numbers. */
 function expirationOf({ properties }: Message): number | undefined {
   return typeof properties.expiration === "string" && /^\d{1,10}$/.test(properties.expiration)
     ? Number(properties.expiration)
