@@ -25,7 +25,7 @@ export interface Container {
   readonly isHealthy: boolean;
 }
 
-/** The repository's compose files under a name and ports of our own. */
+/** The repository's compose files under a project name and ports of this test. */
 export class ComposeProject implements AsyncDisposable {
   readonly name = `amqp-idioms-test-${process.pid}`;
   readonly #files: readonly string[];
@@ -46,7 +46,7 @@ export class ComposeProject implements AsyncDisposable {
     await this.compose("--profile", "tools", "down", "--volumes", "--timeout", "2");
   }
 
-  /** @returns what it wrote. @throws with that, when it fails */
+  /** @returns its output. @throws with its output if it fails */
   async compose(...args: string[]): Promise<string> {
     const files = this.#files.flatMap((file) => ["-f", file]);
     const { PATH, HOME } = process.env;
@@ -56,7 +56,7 @@ export class ComposeProject implements AsyncDisposable {
     return stdout;
   }
 
-  /** All of a service, or of all services, those that have ended too. */
+  /** The containers of these services, or of all, including those that have exited. */
   async containers(...services: string[]): Promise<Container[]> {
     const ids = (await this.compose("ps", "--all", "--quiet", ...services)).split("\n").filter((id) => id !== "");
     if (ids.length === 0) return [];
@@ -71,7 +71,7 @@ export class ComposeProject implements AsyncDisposable {
     }));
   }
 
-  /** Where a replica's HTTP is published. */
+  /** The address under which a replica's HTTP port is published. */
   async url(service: string, index = 1): Promise<string> {
     const address = await this.compose("port", "--index", String(index), service, "3000");
     return `http://${address.trim()}`;
@@ -81,16 +81,16 @@ export class ComposeProject implements AsyncDisposable {
     return `http://127.0.0.1:${this.#environment["RABBITMQ_MANAGEMENT_PORT"]}`;
   }
 
-  /** @returns the rows of a statement, in one service's schema of its own database */
+  /** Runs a statement in the schema of one service's database. @returns the rows */
   async query(service: string, statement: string): Promise<Record<string, unknown>[]> {
     const sql = `set search_path to "${service}"; select coalesce(json_agg(row_to_json(found)), '[]') from (${statement}) found`;
     const psql = ["psql", "-U", "postgres", "-d", service, "-qAtc", sql];
-    return JSON.parse(await this.compose("exec", "-T", "postgres", ...psql), instants);
+    return JSON.parse(await this.compose("exec", "-T", "postgres", ...psql), parseTimestamps);
   }
 }
 
-/** As a PostgreSQL client would hand them out. */
-function instants(_key: string, value: unknown): unknown {
+/** Turns timestamps into dates, as a PostgreSQL client does. */
+function parseTimestamps(_key: string, value: unknown): unknown {
   return typeof value === "string" && /^\d{4}-\d\d-\d\dT/.test(value) ? new Date(value) : value;
 }
 
@@ -101,7 +101,7 @@ interface Inspected {
   RestartCount: number;
 }
 
-/** What git sees in the working tree. */
+/** The changes that git finds in the working tree. */
 export async function gitStatus(): Promise<string> {
   return (await run("git", ["status", "--porcelain"], { cwd: root })).stdout;
 }
@@ -110,7 +110,7 @@ export async function docker(...args: string[]): Promise<string> {
   return (await run("docker", args, { maxBuffer: 64 * 1024 * 1024 })).stdout;
 }
 
-/** Neighbouring ports that nobody listens on, such as "20000-20005". */
+/** A range of free ports, such as "20000-20005". */
 async function portRange(count: number): Promise<string> {
   for (;;) {
     const first = randomInt(15_000, 32_000);
@@ -122,8 +122,8 @@ async function portRange(count: number): Promise<string> {
   }
 }
 
-/** @returns why compose cannot be run here, or undefined */
-export async function whyNoCompose(): Promise<string | undefined> {
+/** @returns why compose cannot run on this machine, or undefined */
+export async function whyComposeIsUnavailable(): Promise<string | undefined> {
   try {
     await docker("info");
     await docker("compose", "version");

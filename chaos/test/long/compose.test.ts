@@ -8,39 +8,39 @@ import { Patients } from "../../src/load/patients.ts";
 import { Random } from "../../src/random.ts";
 import { readTables } from "../../src/records.ts";
 import { get, send } from "../../src/http.ts";
-import { ComposeProject, type Container, docker, gitStatus, whyNoCompose } from "./compose-project.ts";
+import { ComposeProject, type Container, docker, gitStatus, whyComposeIsUnavailable } from "./compose-project.ts";
 
 const services = ["score-producer", "score-display", "add-patient-api", "patient-registry", "scheduling", "reporting"];
 const ourImages = ["setup", ...services];
-/** Those that run on; the other two end by themselves */
+/** These two exit after their work; all others keep running. */
 const oneShots = ["setup", "grant"];
 const gracePeriodMs = 15_000;
-/** Each on a line, for Node.js in the setup container */
+/** JavaScript for the setup container: prints each password on a line. */
 const readPasswords = `Object.values(JSON.parse(require("fs").readFileSync("/secrets/setup/passwords.json")))
   .flatMap((one) => (typeof one === "string" ? one : Object.values(one))).join("\\n")`;
 
-const isAskedFor = process.env["COMPOSE"] === "yes";
-const unavailableReason = isAskedFor
-  ? await whyNoCompose()
-  : "needs COMPOSE=yes, since it takes some minutes and most of the machine";
+const isRequested = process.env["COMPOSE"] === "yes";
+const unavailableReason = isRequested
+  ? await whyComposeIsUnavailable()
+  : "needs COMPOSE=yes, because it takes minutes and most of the machine";
 
 function skipUnlessPossible({ skip }: TestContext): void {
   if (unavailableReason !== undefined) skip(unavailableReason);
 }
 
-/** One after the other, on one system that was started from nothing. */
+/** These tests run one after the other on one system, started from a clean state. */
 describe("docker compose", { timeout: 300_000 }, () => {
   let project: ComposeProject;
 
   beforeAll(async () => {
     if (unavailableReason !== undefined) return;
-    // The ledger's client is one address
+    // All requests of the ledger's client come from one address
     project = await ComposeProject.create(["docker-compose.yml"], { RATE_LIMIT_PER_MINUTE: "100000" });
     await project.compose("build", "--quiet");
   }, 600_000);
   afterAll(() => project?.[Symbol.asyncDispose]());
 
-  test("up --wait from a clean state, twice: all healthy, nothing written into the working tree (pitfalls 99, 104)", async (context) => {
+  test("up --wait, twice from a clean state, makes every container healthy and writes nothing into the working tree (pitfalls 99, 104)", async (context) => {
     skipUnlessPossible(context);
     const before = await gitStatus();
     const since = performance.now();
@@ -61,19 +61,19 @@ describe("docker compose", { timeout: 300_000 }, () => {
     expect(await gitStatus()).toBe(before);
   });
 
-  test("a match is replayed again and again, and both boards show it", async (context) => {
+  test("Matches are replayed without end, and both displays show them", async (context) => {
     skipUnlessPossible(context);
     for (const index of [1, 2]) await expectScores(await project.url("score-display", index));
   });
 
-  test("a patient is answered through the reply queue, and both subscribers know", async (context) => {
+  test("A patient is accepted, and both subscribers receive the notification", async (context) => {
     skipUnlessPossible(context);
     const { status, patientId } = await addPatient("first");
     expect(status).toBe(201);
     await expectKnown(project, patientId);
   });
 
-  test("scheduling is down for a while: nothing is lost and nothing is doubled", async (context) => {
+  test("While scheduling is stopped, no notification is lost and none takes effect twice", async (context) => {
     skipUnlessPossible(context);
     await project.compose("stop", "scheduling");
     const added = await Promise.all(["second", "third", "fourth"].map((key) => addPatient(key)));
@@ -81,7 +81,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     for (const { patientId } of added) await expectKnown(project, patientId);
   });
 
-  test("down, which removes every container, and up again: what waited for a subscriber is still there (pitfall 100)", async (context) => {
+  test("After down, which removes every container, and up, the notifications of a stopped subscriber still exist (pitfall 100)", async (context) => {
     skipUnlessPossible(context);
     await project.compose("stop", "scheduling");
     const { patientId } = await addPatient("sixth");
@@ -91,7 +91,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     await expectKnown(project, patientId);
   });
 
-  test("patient-registry is down: nobody there, said at once; repeated under its key, accepted once", async (context) => {
+  test("While patient-registry is stopped, the API answers no_responder; repeats under the same key add one patient", async (context) => {
     skipUnlessPossible(context);
     await project.compose("stop", "patient-registry");
     const refused = await addPatient("fifth");
@@ -112,14 +112,14 @@ describe("docker compose", { timeout: 300_000 }, () => {
     await expectKnown(project, accepted[0] ?? "");
   });
 
-  test("an image holds nothing to work with, and no secret; a container has Docker's init in front (pitfall 102)", async (context) => {
+  test("An image contains no shell, no package manager and no secret, and a container runs under Docker's init (pitfall 102)", async (context) => {
     skipUnlessPossible(context);
     const setup = await project.compose("run", "--rm", "--entrypoint", "node", "setup", "-p", readPasswords);
     const secrets = setup.trim().split("\n");
     expect(secrets.length).toBeGreaterThan(10);
     for (const image of ourImages.map((name) => `amqp-idioms/${name}`)) {
-      const told = (await docker("history", "--no-trunc", image)) + (await docker("inspect", image));
-      expect(secrets.filter((secret) => told.includes(secret))).toEqual([]);
+      const metadata = (await docker("history", "--no-trunc", image)) + (await docker("inspect", image));
+      expect(secrets.filter((secret) => metadata.includes(secret))).toEqual([]);
       const [{ Config }] = JSON.parse(await docker("inspect", image));
       expect(Config.User).toBe("1000:1000");
       expect(Config.Labels["org.opencontainers.image.licenses"]).toBe("MIT");
@@ -137,7 +137,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     }
   });
 
-  test("guest is refused, the login that `setup show` prints is not, and setup changes no password (pitfall 114)", async (context) => {
+  test("The broker refuses guest and accepts the login that `setup show` prints, and setup changes no password (pitfall 114)", async (context) => {
     skipUnlessPossible(context);
     const shown = await project.compose("run", "--rm", "setup", "show");
     const [, password = ""] = /^password +(\S+)$/m.exec(shown) ?? [];
@@ -149,7 +149,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     expect(await whoAmI("admin", password)).toBe(200);
   });
 
-  test("a service can read no other's secrets, and no other's database", async (context) => {
+  test("A service can read neither the secrets nor the database of another service", async (context) => {
     skipUnlessPossible(context);
     const [scheduling] = await project.containers("scheduling");
     const inScheduling = (code: string): Promise<string> =>
@@ -168,7 +168,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     expect(await inScheduling(connecting)).toContain("permission denied for database");
   });
 
-  test("the operator's tool works under its own user", async (context) => {
+  test("The operator's tool works under its own user", async (context) => {
     skipUnlessPossible(context);
     const listed = await project.compose("run", "--rm", "operator", "dead", "list", "--json");
     const queues = listed
@@ -178,7 +178,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     expect(queues).toEqual(["notify.patient.add.scheduling.dead", "notify.patient.add.reporting.dead"]);
   });
 
-  test("replicas: three of scheduling, four boards", async (context) => {
+  test("--scale starts three replicas of scheduling and four displays", async (context) => {
     skipUnlessPossible(context);
     const scale = ["--scale", "scheduling=3", "--scale", "score-display=4"];
     await project.compose("up", "--detach", "--wait", "--no-recreate", ...scale);
@@ -186,7 +186,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     for (const index of [1, 2, 3, 4]) await expectScores(await project.url("score-display", index));
   });
 
-  test("each container killed and restarted in turn, under load: nobody is lost or doubled", async (context) => {
+  test("No patient is lost or takes effect twice while each container is killed and restarted under load", async (context) => {
     skipUnlessPossible(context);
     const ledger = new Ledger();
     const load = new Patients(await project.url("add-patient-api"), ledger, new Random(1));
@@ -215,7 +215,7 @@ describe("docker compose", { timeout: 300_000 }, () => {
     expect(ledger.wrongPatients).toEqual([]);
   }, 900_000);
 
-  test("stop ends every service in good order within its grace period; down -v forgets everything (pitfall 102)", async (context) => {
+  test("stop ends every service with exit code 0 within its grace period, and down -v deletes everything (pitfall 102)", async (context) => {
     skipUnlessPossible(context);
     const since = performance.now();
     await project.compose("stop", ...services);
@@ -236,11 +236,11 @@ describe("docker compose", { timeout: 300_000 }, () => {
   }
 
   async function expectHealthyAgain({ name, restarts }: Container, isRestarted: boolean): Promise<void> {
-    const look = async (): Promise<boolean> => {
+    const check = async (): Promise<boolean> => {
       const found = (await project.containers()).find((one) => one.name === name);
       return found !== undefined && found.isHealthy && (!isRestarted || found.restarts > restarts);
     };
-    await expect.poll(look, { timeout: 120_000, interval: 500 }).toBe(true);
+    await expect.poll(check, { timeout: 120_000, interval: 500 }).toBe(true);
   }
 
   async function unfinished(): Promise<number> {
@@ -255,14 +255,14 @@ describe("docker compose", { timeout: 300_000 }, () => {
 });
 
 describe("docker compose, with a second file", { timeout: 300_000 }, () => {
-  test("for TLS: every service, started before broker and database, is connected by it, and a patient arrives everywhere (pitfall 98)", async (context) => {
+  test("With the TLS file, every service started before broker and database connects over TLS, and a patient is booked and counted (pitfall 98)", async (context) => {
     skipUnlessPossible(context);
     await using project = await ComposeProject.create(["docker-compose.yml", "docker-compose.tls.yml"]);
     await project.compose("run", "--rm", "setup");
     await project.compose("up", "--detach", "--no-deps", ...services);
     for (const name of services) {
-      const looked = /Cannot connect to the broker|waiting for the database/;
-      await expect.poll(() => project.compose("logs", name), { timeout: 30_000 }).toMatch(looked);
+      const waitingForServers = /Cannot connect to the broker|waiting for the database/;
+      await expect.poll(() => project.compose("logs", name), { timeout: 30_000 }).toMatch(waitingForServers);
     }
     await project.compose("up", "--detach", "--wait");
     await expectAddedPatientKnown(project);
@@ -276,7 +276,7 @@ describe("docker compose, with a second file", { timeout: 300_000 }, () => {
     await project.compose("run", "--rm", "operator", "dead", "list");
   });
 
-  test("for three nodes: quorum queues, two of each service; a node is killed, and all goes on without it", async (context) => {
+  test("With the cluster file, two replicas of each service work on quorum queues of three nodes, even after one node is killed", async (context) => {
     skipUnlessPossible(context);
     await using project = await ComposeProject.create(["docker-compose.yml", "docker-compose.cluster.yml"]);
     await project.compose("up", "--detach", "--wait");
@@ -294,7 +294,7 @@ describe("docker compose, with a second file", { timeout: 300_000 }, () => {
   });
 });
 
-/** Accepted within a minute, however often it must be asked for, then booked and counted. */
+/** Adds a patient, with repeats for up to a minute, and expects it to be booked and counted once. */
 async function expectAddedPatientKnown(project: ComposeProject): Promise<void> {
   const url = await project.url("add-patient-api");
   const key = crypto.randomUUID();
@@ -308,7 +308,7 @@ async function expectAddedPatientKnown(project: ComposeProject): Promise<void> {
   await expectKnown(project, patientId);
 }
 
-/** @returns what the broker's management API lists */
+/** @returns a list of the broker's management API */
 async function management(project: ComposeProject, what: string): Promise<Record<string, unknown>[]> {
   const shown = await project.compose("run", "--rm", "setup", "show");
   const [, password = ""] = /^password +(\S+)$/m.exec(shown) ?? [];
@@ -328,14 +328,14 @@ async function postPatient(url: string, key: string): Promise<{ status: number; 
   return { status, ...JSON.parse(body) };
 }
 
-/** Booked and counted, once. */
+/** Expects the patient to be booked and counted once. */
 async function expectKnown(project: ComposeProject, patientId: string): Promise<void> {
   const where = `where patient_id = '${patientId}'`;
-  const look = async (): Promise<number[]> => [
+  const check = async (): Promise<number[]> => [
     (await project.query("scheduling", `select from appointment ${where}`)).length,
     (await project.query("reporting", `select from registration ${where}`)).length,
   ];
-  await expect.poll(look, { timeout: 60_000, interval: 500 }).toEqual([1, 1]);
+  await expect.poll(check, { timeout: 60_000, interval: 500 }).toEqual([1, 1]);
 }
 
 async function expectScores(url: string): Promise<void> {
@@ -352,7 +352,7 @@ async function inject(ledger: Ledger, name: string, work: () => Promise<void>): 
   await sleep(1_000);
 }
 
-/** Of a run without probes on the wire. */
+/** The evidence of a run without probes and without a client on the broker. */
 function evidenceOf(ledger: Ledger, records: Evidence["records"]): Evidence {
   return {
     ledger,

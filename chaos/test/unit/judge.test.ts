@@ -4,7 +4,7 @@ import { judge } from "../../src/judge/index.ts";
 import { type FaultRecord, Ledger, type Malformed, person } from "../../src/ledger.ts";
 import type { Observation } from "../../src/observe.ts";
 
-/** A run of one minute in which all was well: two patients, a fault from 10 s to 12 s, an update every 100 ms. */
+/** The evidence of one minute without violations: two patients, a fault from 10 s to 12 s, an update every 100 ms. Long, because it is data. */
 function clean() {
   const ledger = new Ledger();
   const ids = ["p1", "p2"];
@@ -96,11 +96,11 @@ function seen(replica: string, at: number, event: string, facts: Record<string, 
 
 type Run = ReturnType<typeof clean>;
 
-test("a run in which all was well has no violation", () => {
+test("The evidence of a run without violations has no violation", () => {
   expect(judge(clean())).toEqual([]);
 });
 
-const doctored: readonly (readonly [string, (run: Run) => unknown])[] = [
+const falsified: readonly (readonly [string, (run: Run) => unknown])[] = [
   [
     "every accepted patient is in the registry exactly once",
     ({ records }) => records.patients.push({ patientId: "p3", surname: "Patient-2" }),
@@ -229,24 +229,24 @@ const doctored: readonly (readonly [string, (run: Run) => unknown])[] = [
   ],
   ...[person.given, person.birthDate, "Patient-7"].map((text): readonly [string, (run: Run) => unknown] => [
     "patients' names and birth dates are in no log and no header",
-    ({ dead }) => (dead[0]!.headers["amqp-kit-error"] = `${text} is not in order`),
+    ({ dead }) => (dead[0]!.headers["amqp-kit-error"] = `${text} is invalid`),
   ]),
 ];
 
-test.for(doctored)("breaks the claim: %s", ([claim, doctor]) => {
+test.for(falsified)("The judge reports a violation of: %s", ([claim, falsify]) => {
   const run = clean();
-  doctor(run);
+  falsify(run);
   expect(claimsBroken(run)).toContain(claim);
 });
 
-test("updates that their sender counts as dropped need not be shown", () => {
+test("Updates that their sender counts as dropped need not be shown", () => {
   const run = clean();
   run.ledger.shown.splice(400, 1);
   run.observations.push(seen("score-producer-1", 40_100, "dropped", { reason: "stalled", count: 1 }));
   expect(judge(run)).toEqual([]);
 });
 
-test("a request that ran into an alarm may be begun when that is over, and not one that was sent after its sender was told", () => {
+test("A request that meets an alarm may be begun after the alarm, but not one sent after the broker has reported the alarm", () => {
   const run = clean();
   run.observations.push(
     seen("patient-registry-2", 38_900, "request-begun", { messageId: "r1" }),
@@ -260,7 +260,7 @@ test("a request that ran into an alarm may be begun when that is over, and not o
   expect(claimsBroken(run)).toContain(claim);
 });
 
-test("a request on its way while no CPU was free may be begun that much later, and no more", () => {
+test("A request in flight while no CPU was free may be begun that much later, and no more", () => {
   const run = clean();
   run.observations.push(seen("patient-registry-2", 35_400, "request-begun", { messageId: "r1" }));
   const claim = "no request is begun more than 100 ms after its time limit";
@@ -274,7 +274,7 @@ function claimsBroken(run: Run): string[] {
   return judge(run).map((violation) => violation.claim);
 }
 
-test("a request that the network held up may be begun that much later, and not for another replica's network", () => {
+test("A request that the network delayed may be begun that much later, but not if the fault was on another replica's link", () => {
   const run = clean();
   run.observations.push(seen("patient-registry-2", 38_900, "request-begun", { messageId: "r1" }));
   const frozen = { ...run.ledger.faults[0]!, name: "network-frozen", from: 31_000, to: 35_000 };
@@ -285,7 +285,7 @@ test("a request that the network held up may be begun that much later, and not f
   expect(claimsBroken(run)).toContain(claim);
 });
 
-test("a delayed link excuses as much as it delays, however long the fault lasts", () => {
+test("A delayed link excuses only its delay, however long the fault lasts", () => {
   const run = clean();
   const claim = "no request is begun more than 100 ms after its time limit";
   const detail = "between patient-registry-2 and the broker";
@@ -296,7 +296,7 @@ test("a delayed link excuses as much as it delays, however long the fault lasts"
   expect(claimsBroken(run)).toContain(claim);
 });
 
-test("want of a CPU excuses a request by a second at most", () => {
+test("A CPU shortage excuses at most a second", () => {
   const run = clean();
   const claim = "no request is begun more than 100 ms after its time limit";
   run.ledger.cpuShortages.push({ from: 29_000, to: 60_000 });
@@ -306,7 +306,7 @@ test("want of a CPU excuses a request by a second at most", () => {
   expect(claimsBroken(run)).toContain(claim);
 });
 
-test("a malformed request needs no answer when its own queue was deleted, or its asker's connection lost, and for no other reason", () => {
+test("A malformed request needs no answer only if its own queue was deleted, or its client's connection was lost", () => {
   const claim = "every malformed request with a usable reply queue is answered with an error";
   expect(brokenUnanswered(queueDeleted("add_patient"))).not.toContain(claim);
   expect(brokenUnanswered(queueDeleted("get_patient"))).toContain(claim);
