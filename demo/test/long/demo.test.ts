@@ -67,9 +67,24 @@ function outputOf(demo: ServiceProcess): string {
   return demo.lines.map(({ text }) => text).join("\n");
 }
 
+/** The lines of the demo's output that README shows. */
+function linesInReadme(): string[] {
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  const [, block = ""] = /Some lines of its output:\n\n((?: {4}.*\n)+)/.exec(readme) ?? [];
+  return block.trim().split("\n");
+}
+
+/** Without ids and numbers, which differ from run to run. */
+function masked(line: string): string {
+  return line
+    .trim()
+    .replaceAll(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, "ID")
+    .replaceAll(/\d+/g, "N");
+}
+
 describe("npm run demo", () => {
   test(
-    "runs every step, writes the report, keeps running until Ctrl-C, then stops everything within 5 s and leaves nothing behind",
+    "runs every step as README shows, writes the report, keeps running until Ctrl-C, then stops everything within 5 s and leaves nothing behind",
     { timeout: 300_000 },
     async ({ broker, cleanup }) => {
       const folder = await privateTmp();
@@ -82,6 +97,10 @@ describe("npm run demo", () => {
       expectFullReport(readReport(file));
       expect(outputOf(demo)).not.toContain("\u001B");
       expect(demo.lines[0]?.text).toMatch(/^Running the demo: /);
+      const printed = demo.lines.map(({ text }) => masked(text));
+      const shown = linesInReadme().map(masked);
+      expect(shown.length).toBeGreaterThan(10);
+      expect(printed).toEqual(expect.arrayContaining(shown));
 
       expect(processesOf(folder).length).toBeGreaterThan(5);
       const exit = await demo.stop({ signal: "SIGINT" });
