@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Message } from "amqplib";
 import type { Connection } from "../broker/connection.ts";
-import type { Incoming } from "../broker/consumer.ts";
+import type { Incoming } from "../broker/incoming.ts";
 import { Deadline, maxTimerMs } from "../broker/deadline.ts";
 import { Publisher } from "../broker/publisher.ts";
 import type { Outgoing } from "../broker/publisher.ts";

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection } from "../broker/connection.ts";
 import { Consumer } from "../broker/consumer.ts";
-import type { Incoming } from "../broker/consumer.ts";
+import type { Incoming } from "../broker/incoming.ts";
 import { bindSubscription, declareSubscription } from "../broker/topology.ts";
 import type { Notification, Output } from "../contract.ts";
 import { MessageTooLargeError, Reject, RetryLater } from "../errors.ts";

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Message } from "amqplib";
 import type { Connection } from "../broker/connection.ts";
 import { Consumer } from "../broker/consumer.ts";
-import type { Incoming } from "../broker/consumer.ts";
+import type { Incoming } from "../broker/incoming.ts";
 import { Deadline, maxTimerMs } from "../broker/deadline.ts";
 import type { Outgoing, Publisher } from "../broker/publisher.ts";
 import { canBeProven, declareRequestQueue } from "../broker/topology.ts";

@@ -30,7 +30,7 @@ describe("the kit never uses", () => {
 
   test("a prefetch for a whole channel (pitfall 55)", () => {
     expect(filesThatSay(/prefetch\([^()]*,/)).toEqual([]);
-    expect(filesThatSay(/raw\.prefetch\(/)).toContain("broker/consumer.ts");
+    expect(filesThatSay(/raw\.prefetch\(/)).toContain("broker/channel-consumers.ts");
   });
 
   test("direct reply-to (pitfalls 63, 64)", () => {
