@@ -7,6 +7,7 @@ export const checks = {
   unused: ["knip"],
   documents: ["node", "scripts/docs.ts"],
   manifests: ["node", "scripts/kubernetes.ts"],
+  api: ["turbo", "run", "amqp-kit#api", "--output-logs=errors-only"],
   repository: ["node", "scripts/repository.ts"],
   definitions: ["node", "packages/contracts/definitions.ts"],
 } satisfies Record<string, [string, ...string[]]>;

@@ -480,6 +480,12 @@ const violations: Violation[] = [
     };
   }),
   {
+    what: "a public declaration that the committed ones do not have",
+    fails: "api",
+    because: /api\/index\.d\.ts: the public API has changed/,
+    plant: { "packages/amqp-kit/src/index.ts": appends("export const planted = 1;") },
+  },
+  {
     what: "a workflow that calls a script that does not exist",
     fails: "repository",
     because: /ci\.yml: package\.json has no script planted/,

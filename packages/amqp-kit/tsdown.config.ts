@@ -1,13 +1,12 @@
-import { defineConfig } from "tsdown";
+import { defineConfig, type UserConfig } from "tsdown";
 
-/** What npm users get; inside this repository everybody imports src directly. */
-export default defineConfig({
-  entry: {
-    index: "src/index.ts",
-    contract: "src/contract.ts",
-    derive: "src/derive/index.ts",
-    cli: "src/dead-letters/cli.ts",
-  },
+export const publicEntries = {
+  index: "src/index.ts",
+  contract: "src/contract.ts",
+  derive: "src/derive/index.ts",
+};
+
+export const options: UserConfig = {
   format: "esm",
   platform: "node",
   target: "node22",
@@ -15,4 +14,10 @@ export default defineConfig({
   tsconfig: "tsconfig.build.json",
   dts: true,
   publint: false,
+};
+
+/** What npm users get; inside this repository everybody imports src directly. */
+export default defineConfig({
+  ...options,
+  entry: { ...publicEntries, cli: "src/dead-letters/cli.ts" },
 });
