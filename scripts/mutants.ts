@@ -54,9 +54,7 @@ const mutants: Mutant[] = [
     replace: "",
     fails: {
       in: "long/connection-recovery.test.ts",
-      tests: [
-        "a connection lost in the same breath as a channel that publishes was opened: the next notification goes",
-      ],
+      tests: ["a connection lost as its publishing channel opens does not prevent the next notification"],
     },
   },
   {
@@ -67,7 +65,7 @@ const mutants: Mutant[] = [
     fails: {
       in: "servers/broadcast-sender.test.ts",
       tests: [
-        "a vanished exchange disturbs nothing else: notifications of the same process go on, and no connection is lost",
+        "a deleted exchange affects nothing else: notifications of the same process continue, and no connection is lost",
       ],
     },
   },
@@ -90,7 +88,7 @@ const mutants: Mutant[] = [
     replace: "",
     fails: {
       in: "servers/broadcast-sender.test.ts",
-      tests: ["the exchange gone, and the sender not told yet: what it says to a listener that is there arrives"],
+      tests: ["a message sent to a deleted exchange, before the sender knows, still reaches a listener that is there"],
     },
   },
   {
@@ -102,7 +100,9 @@ const mutants: Mutant[] = [
     channel.close = () => Promise.resolve();`,
     fails: {
       in: "long/notify-load.test.ts",
-      tests: ["it waits for the notifier's exchange: connected, not ready, bound within 5 s of its appearance"],
+      tests: [
+        "a subscriber without the notifier's exchange is connected but not ready, and bound within 5 s of its declaration",
+      ],
     },
   },
   {
@@ -112,7 +112,7 @@ const mutants: Mutant[] = [
     replace: `this.raw.on("drain", resolve);`,
     fails: {
       in: "long/network-faults.test.ts",
-      tests: ["a link cut while a sender waits for it to drain: the sender goes on with the next connection"],
+      tests: ["a sender whose link is cut while it waits for drain continues on the next connection"],
     },
   },
   {
@@ -132,7 +132,9 @@ const mutants: Mutant[] = [
     replace: "mandatory: false }",
     fails: {
       in: "servers/notify-notifier.test.ts",
-      tests: ["no queue takes it: rejects, certainly not executed; within 5 s the queues are back"],
+      tests: [
+        "no queue is bound: notify rejects with outcome not-executed, and the queues are declared again within 5 s",
+      ],
     },
   },
   {
@@ -142,7 +144,7 @@ const mutants: Mutant[] = [
     replace: "properties !== undefined && !entry.isReturned",
     fails: {
       in: "servers/replies.test.ts",
-      tests: ["1,000 concurrent requests, half of them to nobody: each return ends its own request only"],
+      tests: ["of 1,000 concurrent requests, half without a responder, each return ends its own request only"],
     },
   },
   {
@@ -172,7 +174,7 @@ const mutants: Mutant[] = [
     replace: "replyTo.length < 256",
     fails: {
       in: "servers/responders.test.ts",
-      tests: ["a request whose reply_to is not a server-named reply queue is refused and counted, whatever else it is"],
+      tests: ["a request whose reply_to is not a server-named reply queue is refused and counted, valid or not"],
     },
   },
 ];

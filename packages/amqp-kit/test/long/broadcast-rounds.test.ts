@@ -9,7 +9,7 @@ import { countDrops } from "../recording.ts";
 import { lamp, numbers } from "../broadcasting.ts";
 
 describe("broadcast, to a listener", () => {
-  test("receiver too slow: the queue behind a frozen process is bounded, too, and drops the oldest (pitfall 77)", async ({
+  test("receiver too slow: the queue of a frozen process is bounded and drops the oldest (pitfall 77)", async ({
     vhost,
     cleanup,
   }) => {
@@ -42,7 +42,7 @@ describe("broadcast, to a listener", () => {
     expect(shown().length).toBeLessThan(last);
   });
 
-  test("it gets nothing sent before listen, and all that is sent after, while others join and leave 100 times (pitfall 81)", async ({
+  test("a listener gets nothing sent before listen and everything sent after it, while others join and leave 100 times (pitfall 81)", async ({
     vhost,
     cleanup,
   }) => {
@@ -95,7 +95,7 @@ describe("broadcast, to a listener", () => {
     expect(heard).toEqual(numbers(heard[0] ?? 0, told));
   });
 
-  test("the first message after listen arrives, also when the exchange has vanished a moment before (1,000 rounds) (pitfall 18)", async ({
+  test("the first message after listen arrives even if the exchange was deleted just before (1,000 rounds) (pitfall 18)", async ({
     vhost,
     cleanup,
   }) => {
@@ -131,7 +131,7 @@ describe("broadcast, to a listener", () => {
     }
   }, 180_000);
 
-  test("one listener leaves at the very moment when another comes, 200 times: the one who comes hears (pitfall 81)", async ({
+  test("a listener that joins while another leaves hears the next message, 200 times (pitfall 81)", async ({
     vhost,
     cleanup,
   }) => {

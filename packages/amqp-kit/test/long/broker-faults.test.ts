@@ -48,7 +48,7 @@ describe("with all six verbs in use", () => {
   }
 });
 
-test("a blocking broker (its memory alarm): notify rejects at its time limit, consumers go on, and the log says when it began and ended (pitfall 42)", async ({
+test("while the broker's memory alarm blocks publishers, notify rejects at its time limit, consumers continue, and the log shows when it began and ended (pitfall 42)", async ({
   ownBroker,
   cleanup,
 }) => {
@@ -79,7 +79,7 @@ test("a blocking broker (its memory alarm): notify rejects at its time limit, co
   await expect.poll(said).toContain("the broker takes messages again");
 });
 
-test("a blocking broker: a service that publishes, too, still acknowledges what it consumes (pitfall 42)", async ({
+test("while the broker blocks publishers, a service that also publishes still acknowledges what it consumes (pitfall 42)", async ({
   ownBroker,
   cleanup,
 }) => {

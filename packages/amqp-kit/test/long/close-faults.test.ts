@@ -82,7 +82,7 @@ describe("close ends in time, with all six verbs in use,", () => {
     },
   );
 
-  test("while it reconnects: at once, when nothing is under way (pitfall 16)", async ({ vhost, cleanup }) => {
+  test("while it reconnects: immediately, if nothing is in flight (pitfall 16)", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const shop = cleanup(await Shop.open(proxy.url));
     proxy.refuse();
@@ -130,7 +130,7 @@ describe("a process", () => {
   const processes = join(import.meta.dirname, "../processes");
 
   test.for(["frozen", "refusing"] as const)(
-    "that closes exits by itself, also when the broker is %s (pitfalls 15, 16)",
+    "that closes exits by itself even if the broker is %s (pitfalls 15, 16)",
     async (how, { vhost, cleanup }) => {
       const proxy = cleanup(await startProxy(vhost.url));
       const main = join(processes, "shop.ts");

@@ -91,7 +91,7 @@ async function expectNothingLost(shop: Shop): Promise<void> {
   expect(shop.failures.filter((error) => !(error instanceof AmqpKitError && error.retryable))).toEqual([]);
 }
 
-test("notify queues and request queues are quorum queues on all three nodes, by the cluster's default alone", async ({
+test("the cluster's default queue type alone makes notify and request queues quorum queues on all three nodes", async ({
   cell: { vhost },
   cleanup,
 }) => {
@@ -104,7 +104,7 @@ test("notify queues and request queues are quorum queues on all three nodes, by 
 });
 
 test(
-  "the node of a listener's queue and of the request queue's leader is killed: listeners hear, and requests are answered, while it is down",
+  "while the node with a listener's queue and the request queue's leader is down, listeners hear and requests are answered",
   {
     timeout: 120_000,
   },
@@ -123,7 +123,7 @@ test(
 );
 
 test(
-  "a node is cut off: what is published there is not confirmed, its clients go on with the others, and nothing confirmed is lost when it is back",
+  "a node that is cut off confirms nothing, its clients move to the other nodes, and nothing confirmed is lost when it returns",
   {
     timeout: 150_000,
   },

@@ -40,7 +40,7 @@ async function respondingWarehouse(url: string, cleanup: Cleanup): Promise<Async
   return warehouse;
 }
 
-test("credentials that no longer hold at a reconnect: not ready, and back once they do (pitfall 5)", async ({
+test("credentials that are refused at a reconnect make it not ready until they are accepted again (pitfall 5)", async ({
   vhost,
   cleanup,
 }) => {
@@ -66,8 +66,8 @@ test("credentials that no longer hold at a reconnect: not ready, and back once t
   expect(everythingOf(undefined, logger.lines)).not.toContain("topsecret");
 });
 
-describe("a broker that was away", () => {
-  test("is back for both connections of a session soon after, however unlucky their pauses were drawn", async ({
+describe("a broker that was unavailable", () => {
+  test("is used again by both connections of a session soon after it returns, however long their random pauses", async ({
     vhost,
     cleanup,
   }) => {
@@ -88,8 +88,8 @@ describe("a broker that was away", () => {
   });
 });
 
-describe("a broker that is not there yet", () => {
-  test("hangs up in the middle of the handshake: waited for as well", async ({ cleanup }) => {
+describe("a broker that is not available yet", () => {
+  test("is waited for even if it closes the socket during the handshake", async ({ cleanup }) => {
     const logger = recordingLogger();
     const abort = new AbortController();
     const { url } = cleanup(await listenOn((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")));
@@ -100,7 +100,7 @@ describe("a broker that is not there yet", () => {
   });
 
   test(
-    "accepts but stays silent: given up after 10 s, and the next URL is tried (pitfall 12)",
+    "that accepts but sends nothing is given up after 10 s, and the next URL is tried (pitfall 12)",
     { timeout: 45_000 },
     async ({ vhost, cleanup }) => {
       const open = new Set<Socket>();
@@ -125,7 +125,7 @@ describe("a broker that is not there yet", () => {
   );
 });
 
-test("a connection that is lost as soon as it stands is tried less and less often (pitfall 13)", async ({
+test("a connection that is lost as soon as it opens is retried less and less often (pitfall 13)", async ({
   vhost,
   cleanup,
 }) => {
@@ -149,14 +149,14 @@ test("a connection that is lost as soon as it stands is tried less and less ofte
   cleanup(await connecting);
 });
 
-describe("a socket lost in the middle of set-up", () => {
+describe("a socket lost during set-up", () => {
   // Greeting to server 8 bytes; the handshake takes some 350 and 600 bytes, one declaration after the other follows
   const offsets = [
     1, 7, 8, 9, 60, 200, 300, 380, 400, 420, 440, 470, 500, 520, 560, 600, 640, 700, 800, 900, 1_000, 1_200,
   ];
 
   test.for(["to-server", "to-client"] as const)(
-    "after so many bytes %s: it comes by itself, and all verbs work (pitfall 2)",
+    "after so many bytes %s: it recovers by itself, and all verbs work (pitfall 2)",
     { timeout: 90_000 },
     async (direction, { vhost, cleanup }) => {
       const through = async <N extends "till" | "warehouse">(service: N, bytes: number) => {
@@ -187,7 +187,7 @@ describe("a socket lost in the middle of set-up", () => {
     { what: "an exchange was declared", held: amqpMethods.exchangeDeclareOk, nth: 1 },
     { what: "a queue was declared", held: amqpMethods.queueDeclareOk, nth: 1 },
     { what: "the consumer stood", held: "60.21", nth: 1 },
-  ])("in the same breath as $what: it comes back by itself (pitfall 2)", async ({ held, nth }, { vhost, cleanup }) => {
+  ])("at the same moment as $what: it recovers by itself (pitfall 2)", async ({ held, nth }, { vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const { filter, isHeld } = holdFrom(held, nth);
     proxy.filter(filter);
@@ -206,7 +206,7 @@ describe("a socket lost in the middle of set-up", () => {
   });
 });
 
-test("a connection lost in the same breath as a channel that publishes was opened: the next notification goes (pitfall 2)", async ({
+test("a connection lost as its publishing channel opens does not prevent the next notification (pitfall 2)", async ({
   vhost,
   cleanup,
 }) => {
@@ -226,14 +226,14 @@ test("a connection lost in the same breath as a channel that publishes was opene
   expect(await vhost.management.getMessages(vhost.name, "order.placed.billing")).toHaveLength(2);
 });
 
-describe("a connection error in the middle of set-up", () => {
+describe("a connection error during set-up", () => {
   test.for([
     // A fatal code here would end the process: amqplib emits it before it hands the connection out. No broker sends one there
     { what: "the handshake's last word", after: amqpMethods.connectionOpenOk, code: 320 },
     { what: "the first channel", after: amqpMethods.channelOpenOk, code: 541 },
     { what: "a declaration", after: amqpMethods.exchangeDeclareOk, code: 541 },
   ])(
-    "right behind $what: the process lives, tells of it, and connects again (pitfalls 1, 2)",
+    "right behind $what: the process survives, logs it, and reconnects (pitfalls 1, 2)",
     async ({ after, code }, { vhost, cleanup }) => {
       const proxy = cleanup(await startProxy(vhost.url));
       let isSent = false;

@@ -13,7 +13,7 @@ const isFrom43 = (version: string): boolean => {
   return major > 4 || (major === 4 && minor >= 3);
 };
 
-test("a handler slower than the consumer timeout, which comes as a cancel: its signal aborts, the message comes again, the ones behind it follow (pitfalls 49, 52)", async ({
+test("a consumer timeout that comes as a cancel aborts the handler's signal; the message is redelivered and the ones behind it follow (pitfalls 49, 52)", async ({
   broker,
   cleanup,
   skip,
@@ -25,7 +25,7 @@ test("a handler slower than the consumer timeout, which comes as a cancel: its s
   await expectToRecover(vhost.url, cleanup, /the broker cancelled it: .* consumer timeout/);
 });
 
-test("a handler slower than the consumer timeout, which closes the channel with 406: its signal aborts, the message comes again, the ones behind it follow (pitfall 51)", async ({
+test("a consumer timeout that closes the channel with 406 aborts the handler's signal; the message is redelivered and the ones behind it follow (pitfall 51)", async ({
   broker,
   cleanup,
   skip,

@@ -14,7 +14,7 @@ const test = onSharedBroker.extend("quorumHost", async ({ broker, cleanup }): Pr
 
 describe("on a quorum queue, which counts how often a message came back", () => {
   test(
-    "a message that kills its process again and again is set aside, its nine neighbours are handled, none is lost (pitfalls 83, 86)",
+    "a message that repeatedly kills its process is dead-lettered, its nine neighbours are handled, none is lost (pitfalls 83, 86)",
     { timeout: 120_000 },
     async ({ quorumHost: vhost, cleanup }) => {
       const till = cleanup(await connect(vhost.url, { system, service: "till" }));
@@ -53,7 +53,7 @@ describe("on a quorum queue, which counts how often a message came back", () => 
     },
   );
 
-  test("a message that may be a killer waits until the others in hand are done, and is then handled alone (pitfall 86)", async ({
+  test("a message that may have killed its process waits until the others in flight are settled, and is then handled alone (pitfall 86)", async ({
     quorumHost: vhost,
     cleanup,
   }) => {
@@ -85,7 +85,7 @@ describe("on a quorum queue, which counts how often a message came back", () => 
     [1, "of such a message"],
     [2, "that such a message waits for"],
   ]) {
-    test(`the handler ${which} never returns: the others wait no longer than its channel stands`, async ({
+    test(`the handler ${which} never returns: the others wait only until its channel is lost`, async ({
       quorumHost: vhost,
       cleanup,
     }) => {
@@ -143,7 +143,7 @@ describe("on a quorum queue, which counts how often a message came back", () => 
       });
   });
 
-  test("a sender's own header of that name means nothing, also when the message comes again", async ({
+  test("a sender's own header of that name is ignored even if the message is redelivered", async ({
     quorumHost: vhost,
     cleanup,
   }) => {
@@ -152,14 +152,14 @@ describe("on a quorum queue, which counts how often a message came back", () => 
   });
 });
 
-test("on a classic queue, which does not count, a sender's own header of that name means nothing", async ({
+test("on a classic queue, which does not count, a sender's own header of that name is ignored", async ({
   vhost,
   cleanup,
 }) => {
   expect(await receiveForged(vhost, cleanup)).toEqual({ attempts: [1], setAside: 0 });
 });
 
-test("concurrency goes from one at a time to all that it allows, and no further", async ({ vhost, cleanup }) => {
+test("concurrency grows from one at a time to its limit, and no further", async ({ vhost, cleanup }) => {
   const till = cleanup(await connect(vhost.url, { system, service: "till" }));
   const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
   const gate = Promise.withResolvers<void>();

@@ -57,7 +57,7 @@ const isWithoutScript = (): boolean => spawnSync("script", ["--version"]).status
 const needsScript = "needs script, of util-linux: apt-get install bsdutils";
 
 describe("amqp-kit dead", () => {
-  test("show tells a message in full, as text or base64, and moves no cursor", async ({ vhost, cleanup }) => {
+  test("show prints a message in full, as text or base64, without control characters", async ({ vhost, cleanup }) => {
     await leaveDead(vhost, cleanup);
     const order = await amqpKit(vhost.url, "dead", "show", "--id", "order-2");
     expect(order.code).toBe(0);
@@ -76,7 +76,7 @@ describe("amqp-kit dead", () => {
     expect(shown.out).toContain("header x\\u009b: \\u202ed");
   });
 
-  test("requeue sends back some: by id, reason, age or number", async ({ vhost, cleanup }) => {
+  test("requeue sends back a selection by id, reason, age or number", async ({ vhost, cleanup }) => {
     const bare = await leaveThree(vhost.url, cleanup);
     const sentBack = async (...args: string[]): Promise<string[]> => {
       expect(await amqpKit(vhost.url, "dead", "requeue", "--json", ...args)).toMatchObject({ code: 0 });
@@ -98,7 +98,7 @@ describe("amqp-kit dead", () => {
     expect(missing.errors).toContain("No message found with the id four.\n");
   });
 
-  test("discard saves what it deletes, beforehand", async ({ vhost, cleanup }) => {
+  test("discard saves messages before it deletes them", async ({ vhost, cleanup }) => {
     const bare = await leaveThree(vhost.url, cleanup);
     const folder = await privateFolder("saved", undefined);
     cleanup(() => folder.remove());
@@ -113,7 +113,7 @@ describe("amqp-kit dead", () => {
     expect(await bare.count(dead)).toBe(2);
   });
 
-  test("discard asks first, and requeue tells how far it is, on a terminal", async ({ vhost, cleanup, skip }) => {
+  test("on a terminal, discard asks first and requeue shows its progress", async ({ vhost, cleanup, skip }) => {
     if (isWithoutScript()) skip(needsScript);
     const bare = await leaveThree(vhost.url, cleanup);
     const refused = onTerminal(vhost.url, "discard --all", cleanup);
@@ -135,7 +135,7 @@ describe("amqp-kit dead", () => {
     expect(await bare.count(dead)).toBe(0);
   });
 
-  test("discard saves what it may delete, also after a queue that it may not", async ({ vhost, cleanup, skip }) => {
+  test("discard saves what it may delete even after a queue that it may not", async ({ vhost, cleanup, skip }) => {
     if (isWithoutScript()) skip(needsScript);
     const billing = await leaveThree(vhost.url, cleanup);
     const shipping = cleanup(await bareDeadLetters(vhost.url, "order.placed.shipping"));
@@ -153,7 +153,11 @@ describe("amqp-kit dead", () => {
     expect([await billing.count(dead), await shipping.count("order.placed.shipping.dead")]).toEqual([3, 0]);
   });
 
-  test("discard ends by itself when its channel is lost while it asks", async ({ vhost, cleanup, skip }) => {
+  test("discard ends by itself if its channel is lost while it waits for the answer", async ({
+    vhost,
+    cleanup,
+    skip,
+  }) => {
     if (isWithoutScript()) skip(needsScript);
     const bare = await leaveThree(vhost.url, cleanup);
     const proxy = cleanup(await startProxy(vhost.url));
@@ -166,7 +170,10 @@ describe("amqp-kit dead", () => {
     await expect.poll(() => bare.count(dead)).toBe(3);
   });
 
-  test("Ctrl-C puts back at once what nobody reads to its end", async ({ vhost, cleanup }) => {
+  test("Ctrl-C immediately returns the messages when nobody reads the output to its end", async ({
+    vhost,
+    cleanup,
+  }) => {
     const bare = cleanup(await bareDeadLetters(vhost.url, queue));
     await bare.setAside(Array.from({ length: 300 }, () => "x".repeat(4_096)).map((body) => ({ body })));
     const env = { PATH: process.env["PATH"], AMQP_URL: vhost.url };
@@ -186,7 +193,7 @@ describe("amqp-kit dead", () => {
     expect(await errors).toBe("Interrupted. The remaining messages were left in the queue.\n");
   });
 
-  test("works with the operator's derived rights, and is told what is missing", async ({ vhost, cleanup }) => {
+  test("works with the operator's derived permissions, and reports what is missing", async ({ vhost, cleanup }) => {
     await leaveThree(vhost.url, cleanup);
     const [user, password] = [`operator-${vhost.name}`, "p@ss/word"];
     const least = operatorPermissions(system);
@@ -209,7 +216,7 @@ describe("amqp-kit dead", () => {
     expect(await operator("list")).toMatchObject({ code: 0, out: expect.stringContaining("1 message\n") });
   });
 
-  test("fails in people's words, and at once: no broker, wrong password, no such queue", async ({ vhost }) => {
+  test("fails immediately with a clear message: no broker, wrong password, no such queue", async ({ vhost }) => {
     const [port = 0] = await freePorts(1);
     const nobody = await amqpKit(`amqp://127.0.0.1:${port}`, "dead", "list");
     expect(nobody).toMatchObject({ code: 1, out: "" });
@@ -227,7 +234,7 @@ describe("amqp-kit dead", () => {
     );
   });
 
-  test("takes the broker's address from a file, and not from two places", async ({ vhost, cleanup }) => {
+  test("reads the broker's address from a file, and refuses two sources", async ({ vhost, cleanup }) => {
     const folder = await privateFolder("address", undefined);
     cleanup(() => folder.remove());
     const file = join(folder.path, "amqp-url");
@@ -241,7 +248,7 @@ describe("amqp-kit dead", () => {
     expect(missing.errors).toMatch(/Cannot read the file that AMQP_URL_FILE names: .*ENOENT/);
   });
 
-  test("policy is for the virtual host of that address, wherever it stands", async ({ cleanup }) => {
+  test("policy is for the virtual host of that address, wherever it comes from", async ({ cleanup }) => {
     const folder = await privateFolder("address", undefined);
     cleanup(() => folder.remove());
     const file = join(folder.path, "amqp-url");
@@ -258,7 +265,7 @@ describe("amqp-kit dead", () => {
     }
   });
 
-  test("refuses to look on RabbitMQ 4.0 to 4.2 until somebody vouches for the policy (pitfall 90c)", async ({
+  test("refuses to read the queue on RabbitMQ 4.0 to 4.2 until somebody confirms that the policy is set (pitfall 90c)", async ({
     vhost,
     broker,
     cleanup,

@@ -19,7 +19,7 @@ const open = (url: string, signal = new AbortController().signal): Promise<DeadL
 const everything = (letters: readonly DeadLetter[]): DeadLetter[] => [...letters];
 
 describe.for(types)("a dead queue, %s", (type) => {
-  test("is as it was, in order, after it was looked at 50 times (pitfall 90c)", async ({ vhost, cleanup }) => {
+  test("is unchanged and in order after 50 reads (pitfall 90c)", async ({ vhost, cleanup }) => {
     const bare = cleanup(await bareDeadLetters(vhost.url, queue, type));
     await bare.setAside(numbered(250));
     const operator = cleanup(await open(vhost.url));
@@ -32,7 +32,7 @@ describe.for(types)("a dead queue, %s", (type) => {
     expect((await bare.drain(dead)).map(({ content }) => String(content))).toEqual(numbered(250));
   });
 
-  test("loses nothing when the one who sends back is killed -9 in the middle of a batch; the next one sends the rest (pitfall 95)", async ({
+  test("loses nothing if requeue is killed with -9 in the middle of a batch; the next run sends the rest (pitfall 95)", async ({
     vhost,
     cleanup,
   }) => {
@@ -71,7 +71,7 @@ describe.for(types)("a dead queue, %s", (type) => {
     expect(ids.length).toBeLessThan(550);
   });
 
-  test("sends back 10,000 while the handler still fails, and stops at the count it began with (pitfall 95)", async ({
+  test("requeues 10,000 while the handler still fails, and stops at the count it began with (pitfall 95)", async ({
     vhost,
     cleanup,
   }) => {
@@ -88,7 +88,7 @@ describe.for(types)("a dead queue, %s", (type) => {
     expect(ids.size).toBe(10_000);
   });
 
-  test("discards those that were chosen, and keeps the others in order", async ({ vhost, cleanup }) => {
+  test("discards the selected messages and keeps the others in order", async ({ vhost, cleanup }) => {
     const bare = cleanup(await bareDeadLetters(vhost.url, queue, type));
     await bare.setAside(numbered(5_000));
     const operator = cleanup(await open(vhost.url));
@@ -105,7 +105,7 @@ describe.for(types)("a dead queue, %s", (type) => {
     expect((await bare.drain(dead)).map(({ content }) => Number(content) % 2)).toEqual(Array(51).fill(1));
   });
 
-  test("is as it was, in order, when the looking is interrupted", async ({ broker, vhost, cleanup, skip }) => {
+  test("is unchanged and in order if reading is interrupted", async ({ broker, vhost, cleanup, skip }) => {
     if (type === "quorum" && broker.version.startsWith("3."))
       skip("needs RabbitMQ 4: older quorum queues put everything back at their end");
     const bare = cleanup(await bareDeadLetters(vhost.url, queue, type));
@@ -128,7 +128,7 @@ describe.for(types)("a dead queue, %s", (type) => {
   });
 });
 
-test("nothing is taken away when nobody takes it: the exchange leads nowhere, or is not there (pitfall 95)", async ({
+test("no message leaves the dead queue if the exchange has no binding or is missing (pitfall 95)", async ({
   vhost,
   cleanup,
 }) => {
@@ -145,7 +145,7 @@ test("nothing is taken away when nobody takes it: the exchange leads nowhere, or
   expect((await bare.drain(dead)).map(({ content }) => String(content))).toEqual(["1", "2", "3"]);
 });
 
-test("RabbitMQ 4 deletes what the killed took too often, unless the policy that the kit prints applies", async ({
+test("RabbitMQ 4 deletes what killed readers consumed too often, unless the policy that the kit prints applies", async ({
   broker,
   vhost,
   cleanup,

@@ -10,7 +10,7 @@ import { Shop } from "../shop.ts";
 
 const tuneOk = "10.31";
 
-test("a confirm is awaited for 10 s, and then the outcome is unknown (pitfall 11)", async ({ vhost, cleanup }) => {
+test("notify waits 10 s for a confirm; after that the outcome is unknown (pitfall 11)", async ({ vhost, cleanup }) => {
   const proxy = cleanup(await startProxy(vhost.url));
   const till = cleanup(await connect(proxy.url, { system, service: "till" }));
   const held: string[] = [];
@@ -34,7 +34,7 @@ test("a confirm is awaited for 10 s, and then the outcome is unknown (pitfall 11
   proxy.release();
 });
 
-test("16 MiB may be unconfirmed: what does not fit waits within its own time limit, unsent, and goes when there is room (pitfall 36)", async ({
+test("at most 16 MiB are unconfirmed: what does not fit waits unsent within its own time limit, and is sent when there is room (pitfall 36)", async ({
   vhost,
   cleanup,
 }) => {
@@ -65,7 +65,7 @@ test("16 MiB may be unconfirmed: what does not fit waits within its own time lim
   expect(published).toBe(17);
 });
 
-test("a subscriber takes one message at a time, a responder ten, a listener all there are (pitfall 53)", async ({
+test("a subscriber handles one message at a time, a responder ten, and a listener has no prefetch limit (pitfall 53)", async ({
   vhost,
   cleanup,
 }) => {
@@ -85,10 +85,7 @@ test("a subscriber takes one message at a time, a responder ten, a listener all 
   expect(others.map(([, prefetch]) => prefetch)).toEqual([0, 0]);
 });
 
-test("a listener keeps 1,000 updates for a slow handler; of one more the oldest is dropped", async ({
-  vhost,
-  cleanup,
-}) => {
+test("a listener keeps 1,000 updates for a slow handler; one more drops the oldest", async ({ vhost, cleanup }) => {
   const market = cleanup(await connect(vhost.url, { system, service: "market" }));
   const board = cleanup(await connect(vhost.url, { system, service: "board" }));
   const drops = cleanup(countDrops("prices"));
@@ -109,7 +106,7 @@ test("a listener keeps 1,000 updates for a slow handler; of one more the oldest 
   expect(heard).toHaveLength(1_001);
 });
 
-test("close takes 5 s at most, also on a link that is dead", async ({ vhost, cleanup }) => {
+test("close takes 5 s at most even on a dead link", async ({ vhost, cleanup }) => {
   const proxy = cleanup(await startProxy(vhost.url));
   const till = await connect(proxy.url, { system, service: "till" });
   proxy.freeze();

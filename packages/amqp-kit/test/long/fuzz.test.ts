@@ -58,7 +58,7 @@ describe("arbitrary messages", { timeout: fuzzMs + 60_000 }, () => {
     expect(logger.lines.filter(({ level }) => level === "error")).toEqual([]);
   });
 
-  test("a subscriber handles each, at the second attempt where the first fails, or sets it aside as it came (pitfall 94)", async ({
+  test("a subscriber handles each, at the second attempt if the first fails, or dead-letters it unchanged (pitfall 94)", async ({
     vhost,
     cleanup,
   }) => {
@@ -137,7 +137,7 @@ describe("arbitrary messages", { timeout: fuzzMs + 60_000 }, () => {
     expect(refused.all.length).toBeGreaterThan(0);
   });
 
-  test("a requester reads each as an answer or a typed error, and ignores and counts what it did not ask for (pitfall 94)", async ({
+  test("a requester reads each as an answer or a typed error, and ignores and counts foreign replies (pitfall 94)", async ({
     vhost,
     cleanup,
   }) => {

@@ -79,7 +79,7 @@ describe("with all six verbs in use", () => {
     });
   }
 
-  test("a process cut off half a dozen times has no listener, socket or timer too many, and ends by itself when it has closed", async ({
+  test("a process that lost its connections six times leaks no listener, socket or timer, and exits by itself after close", async ({
     vhost,
     cleanup,
   }) => {
@@ -114,7 +114,7 @@ async function billingBehindProxy(vhost: VirtualHost, cleanup: Cleanup) {
   return { proxy, till, billing, acknowledged: () => acknowledged };
 }
 
-test("a delivery whose connection is lost aborts its handler, is not acknowledged, and is handed out again (pitfalls 9, 56)", async ({
+test("a delivery whose connection is lost aborts its handler, is not acknowledged, and is redelivered (pitfalls 9, 56)", async ({
   vhost,
   cleanup,
 }) => {
@@ -141,7 +141,7 @@ test("a delivery whose connection is lost aborts its handler, is not acknowledge
   expect(billing.isReady).toBe(true);
 });
 
-test("what is done first is acknowledged alone: one that was in hand before it comes again when the connection is lost (pitfall 85)", async ({
+test("a message that finishes first is acknowledged alone: an earlier one in flight is redelivered when the connection is lost (pitfall 85)", async ({
   vhost,
   cleanup,
 }) => {
@@ -169,10 +169,7 @@ test("what is done first is acknowledged alone: one that was in hand before it c
   await expect.poll(() => begun).toEqual([1, 2, 1]);
 });
 
-test("on a link that is dead without a word each verb ends at its own time limit (pitfall 11)", async ({
-  vhost,
-  cleanup,
-}) => {
+test("on a silently dead link each verb ends at its own time limit (pitfall 11)", async ({ vhost, cleanup }) => {
   const proxy = cleanup(await startProxy(vhost.url));
   const shop = cleanup(await Shop.open(proxy.url, { closeTimeoutMs: 500 }));
   await Promise.all([shop.broadcast(), shop.notify(), shop.request()]);
@@ -198,7 +195,7 @@ test("on a link that is dead without a word each verb ends at its own time limit
   expect(shop.isReady).toBe(true);
 });
 
-test("while the broker still takes a dead link for alive, a new process of the same service stands at once (pitfall 22)", async ({
+test("while the broker still believes a dead link alive, a new process of the same service is ready immediately (pitfall 22)", async ({
   vhost,
   cleanup,
 }) => {
@@ -218,7 +215,7 @@ test("while the broker still takes a dead link for alive, a new process of the s
     .toBe(2 * standing.connections);
 });
 
-test("one consumer's channel lost, the deliveries of the other consumers of its process go on (pitfall 25)", async ({
+test("if one consumer's channel is lost, the other consumers of its process still get deliveries (pitfall 25)", async ({
   vhost,
   cleanup,
 }) => {
@@ -265,7 +262,7 @@ test("one consumer's channel lost, the deliveries of the other consumers of its 
   expect(logger.lines.filter(({ message }) => message.startsWith("connection lost"))).toEqual([]);
 });
 
-test("a link cut while a sender waits for it to drain: the sender goes on with the next connection (pitfall 35)", async ({
+test("a sender whose link is cut while it waits for drain continues on the next connection (pitfall 35)", async ({
   vhost,
   cleanup,
 }) => {
@@ -321,7 +318,7 @@ const confirmsNothing: FrameFilter = ({ method }, direction) => {
   return method === amqpMethods.basicAck && direction === "to-client" ? "drop" : "pass";
 };
 
-describe("of several addresses, one is left for the next when its node answers nothing any more:", () => {
+describe("a node that stops answering is left for the next address", () => {
   /** Noticed within 5 s of the next look, which is due within 5 s */
   const soon = { timeout: 16_000 };
 
@@ -361,7 +358,7 @@ describe("of several addresses, one is left for the next when its node answers n
   );
 
   test(
-    "not by who publishes while others are confirmed, or has one address only",
+    "but not while other messages are confirmed, nor if there is only one address",
     { timeout: 60_000 },
     async ({ vhost, cleanup }) => {
       const proxy = cleanup(await startProxy(vhost.url));

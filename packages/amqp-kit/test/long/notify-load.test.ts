@@ -5,7 +5,7 @@ import { orderPlaced, system } from "../contracts.ts";
 import { order, numbers, setAside } from "../notifying.ts";
 
 describe("notify, to a subscriber", () => {
-  test("retried messages survive 10 turns, and a handler that succeeds at last ends it (pitfall 91)", async ({
+  test("retried messages survive 10 rounds, and a handler that succeeds in the end stops the retries (pitfall 91)", async ({
     vhost,
     cleanup,
   }) => {
@@ -48,7 +48,7 @@ describe("notify, to a subscriber", () => {
     expect(handled).toEqual(numbers(1, 2_500));
   });
 
-  test("one of two subscribers' queues deleted under load is back, bound and consumed within 5 s (pitfalls 38, 49)", async ({
+  test("a subscriber's queue that is deleted under load is declared, bound and consumed again within 5 s (pitfalls 38, 49)", async ({
     vhost,
     cleanup,
   }) => {
@@ -79,7 +79,7 @@ describe("notify, to a subscriber", () => {
     await expect.poll(() => [...heard.billing]).toEqual(numbers(1, last));
   });
 
-  test("where failures go is deleted under load: it is back, and no failed message is lost (pitfalls 88, 89)", async ({
+  test("the failure exchange and queues deleted under load are declared again, and no failed message is lost (pitfalls 88, 89)", async ({
     vhost,
     cleanup,
   }) => {
@@ -97,7 +97,7 @@ describe("notify, to a subscriber", () => {
     await expect.poll(dead, { interval: 200 }).toEqual([2, 3]);
   });
 
-  test("it waits for the notifier's exchange: connected, not ready, bound within 5 s of its appearance (pitfall 24)", async ({
+  test("a subscriber without the notifier's exchange is connected but not ready, and bound within 5 s of its declaration (pitfall 24)", async ({
     vhost,
     cleanup,
   }) => {
@@ -113,7 +113,7 @@ describe("notify, to a subscriber", () => {
     await expect.poll(() => heard).toEqual([1]);
   });
 
-  test("it may not declare its queue again after it was deleted: not ready, and back once it may (pitfalls 50, 115)", async ({
+  test("a subscriber that may not declare its deleted queue again is not ready until it may (pitfalls 50, 115)", async ({
     vhost,
     cleanup,
   }) => {

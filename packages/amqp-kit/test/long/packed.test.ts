@@ -106,9 +106,7 @@ describe("the packed kit, installed in an empty project", () => {
     expect(await run(node, [name], { AMQP_URL: vhost.url })).toMatch(said);
   });
 
-  test("looks after dead letters: npx amqp-kit, with a system in TypeScript that package.json names", async ({
-    vhost,
-  }) => {
+  test("handles dead letters: npx amqp-kit, with a system in TypeScript that package.json names", async ({ vhost }) => {
     const system = `
       import { defineSystem, notification } from "amqp-kit/contract";
       import { z } from "zod";
@@ -123,7 +121,7 @@ describe("the packed kit, installed in an empty project", () => {
     expect(await run("npx", ["amqp-kit", "dead", "policy", "--json"])).toContain("order_placed\\\\.warehouse");
   });
 
-  test("imports contracts, and derives rights from them, where there is no amqplib", async () => {
+  test("imports contracts and derives permissions from them without amqplib", async () => {
     rmSync(join(project, "node_modules/amqplib"), { recursive: true });
     const script = `
       import { broadcast, defineSystem } from "amqp-kit/contract";

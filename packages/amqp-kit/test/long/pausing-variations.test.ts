@@ -64,7 +64,7 @@ async function goOnWithFourInHand(vhost: VirtualHost, cleanup: Cleanup, logger: 
 }
 
 describe("while what the handler needs is not available", () => {
-  test("all that are in hand go back, also one whose handler notices only when it is over", async ({
+  test("all messages in flight are requeued, including one whose handler fails only after the outage", async ({
     vhost,
     cleanup,
   }) => {
@@ -100,7 +100,7 @@ describe("while what the handler needs is not available", () => {
   });
 
   for (const defaultQueueType of ["classic", "quorum"] as const) {
-    test(`what was in hand all the while counts afterwards: never more at once than concurrency says, on a ${defaultQueueType} queue (pitfall 53a)`, async ({
+    test(`messages in flight during the pause still count after it: never more than the concurrency, on a ${defaultQueueType} queue (pitfall 53a)`, async ({
       broker,
       cleanup,
     }) => {
@@ -124,7 +124,7 @@ describe("while what the handler needs is not available", () => {
     });
   }
 
-  test("stopped then, it gives back at once what it has not begun", async ({ vhost, cleanup }) => {
+  test("stopped during the pause, it immediately requeues what it has not begun", async ({ vhost, cleanup }) => {
     const { work, subscribing } = await goOnWithFourInHand(vhost, cleanup, recordingLogger());
     const stopped = subscribing.stop();
     await expect.poll(() => state(vhost)).toMatchObject({ messages_ready: 19, messages_unacknowledged: 5 });
@@ -202,11 +202,7 @@ describe("while what the handler needs is not available", () => {
     expect(paused.all).toHaveLength(1);
   });
 
-  test("on a quorum queue, and retried in place: 22 times not available uses up nothing", async ({
-    broker,
-    cleanup,
-    skip,
-  }) => {
+  test("on a quorum queue with retry in place, 22 outages use up no attempt", async ({ broker, cleanup, skip }) => {
     if (broker.version.startsWith("3.")) skip("needs RabbitMQ 4: older quorum queues put everything back at their end");
     const vhost = cleanup(await createVirtualHost(broker, { defaultQueueType: "quorum" }));
     using paused = recordEvents("paused");

@@ -34,7 +34,7 @@ describe("broker restarts or the connection drops: callers waiting get a clear, 
       });
   });
 
-  test("the only responder's link cut, 3 times: its queue is consumed again each time (pitfall 20)", async ({
+  test("the only responder consumes its queue again each time its link is cut, 3 times (pitfall 20)", async ({
     vhost,
     cleanup,
   }) => {
@@ -52,7 +52,7 @@ describe("broker restarts or the connection drops: callers waiting get a clear, 
     }
   });
 
-  test("the requester's link cut, 3 times: the reply queue is a new one, and requests are answered again (pitfall 23)", async ({
+  test("the requester declares a new reply queue and gets answers again each time its link is cut, 3 times (pitfall 23)", async ({
     vhost,
     cleanup,
   }) => {
@@ -76,7 +76,7 @@ describe("broker restarts or the connection drops: callers waiting get a clear, 
     }
   });
 
-  test("the requester's links cut under load: each of 200 gets an answer or an error at once, then answers again", async ({
+  test("each of 200 requests gets an answer or an immediate error when the requester's links are cut under load, then answers again", async ({
     vhost,
     cleanup,
   }) => {

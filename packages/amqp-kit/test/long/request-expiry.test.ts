@@ -30,7 +30,7 @@ describe("receiver is down: the caller gets an error or a timeout, and the aband
     expect(begunBy(responder)).toEqual(["warm", "marker"]);
   });
 
-  test("a request made while the broker takes none is not sent, and not begun when it takes some again", async ({
+  test("a request made while the broker is blocked is not sent, and is not begun when the block ends", async ({
     ownBroker,
     cleanup,
   }) => {
@@ -57,7 +57,7 @@ describe("receiver is down: the caller gets an error or a timeout, and the aband
     expect(late.error).toMatchObject({ retryable: true, outcome: "not-executed" });
   });
 
-  test("a request that waits to be sent while the reply queue becomes another one is answered on that", async ({
+  test("a request that waits unsent while the reply queue is replaced is answered on the new one", async ({
     vhost,
     cleanup,
   }) => {
@@ -84,7 +84,7 @@ describe("receiver is down: the caller gets an error or a timeout, and the aband
     expect(await asked).toEqual(double(lamps(1)));
   });
 
-  test("a request that a frozen responder finds in time once it thaws is executed", async ({ vhost, cleanup }) => {
+  test("a request that a frozen responder reads in time after it resumes is executed", async ({ vhost, cleanup }) => {
     const responder = cleanup(await responderProcess(vhost.url, { NUMBER: "7" }));
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     await till.request(quote, { article: "warm", pieces: 1 });

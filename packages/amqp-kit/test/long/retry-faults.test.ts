@@ -39,7 +39,7 @@ describe("a message whose handler failed", () => {
     expect(names.filter((name) => name.includes(".delay.")).toSorted()).toEqual(delays.toSorted());
   });
 
-  test("two versions with different delays live side by side, and a delay queue drains itself when no version knows it any more", async ({
+  test("two versions with different delays run side by side, and a delay queue drains itself when no version uses it", async ({
     vhost,
     cleanup,
   }) => {
@@ -74,7 +74,7 @@ describe("a message whose handler failed", () => {
       .toMatchObject({ messages: 0 });
   });
 
-  test("its process killed with -9 between the broker's confirm and the acknowledgement: doubled, never lost", async ({
+  test("is delivered twice, never lost, if its process is killed with -9 between the broker's confirm and the acknowledgement", async ({
     vhost,
     cleanup,
   }) => {
@@ -138,7 +138,7 @@ describe("a message whose handler failed", () => {
   });
 });
 
-test("an alarm of the broker holds a failed message up for longer than 10 s: it waits for its confirm, and is not doubled", async ({
+test("a failed message that a broker alarm delays for more than 10 s waits for its confirm and is not sent twice", async ({
   ownBroker,
   cleanup,
 }) => {
@@ -173,7 +173,7 @@ describe('retried in place (retry: "in-place")', () => {
     ["", { messageId: randomUUID() }],
     [", also without a message id", {}],
   ] as const)(
-    "the connection lost while it waits: it comes again, at its time, and its attempts go on%s",
+    "a message whose connection is lost while it waits is redelivered, retried at its time, and its attempts continue%s",
     async ([, properties], { vhost, cleanup }) => {
       const till = cleanup(await bareNotifier(vhost.url, "order.placed", ["billing"]));
       const proxy = cleanup(await startProxy(vhost.url));
@@ -196,7 +196,7 @@ describe('retried in place (retry: "in-place")', () => {
     },
   );
 
-  test("taken back by the broker for not being acknowledged: it comes again, at its time, and its attempts go on (pitfall 52)", async ({
+  test("a message that the broker takes back unacknowledged is redelivered, retried at its time, and its attempts continue (pitfall 52)", async ({
     broker,
     cleanup,
     skip,
@@ -225,7 +225,7 @@ describe('retried in place (retry: "in-place")', () => {
     expect(lost.length).toBeGreaterThan(0);
   });
 
-  test("close ends the wait, and the next process begins it anew, before those behind it", async ({
+  test("close ends the wait, and the next process starts the message over, before those behind it", async ({
     vhost,
     cleanup,
   }) => {

@@ -108,7 +108,7 @@ test("all six verbs work over an encrypted connection", async ({ encrypted: { vh
 });
 
 test(
-  "after the broker's restart every verb works again over TLS, and nothing confirmed is lost",
+  "every verb works again over TLS after a broker restart, and nothing confirmed is lost",
   { timeout: 180_000 },
   async ({ encrypted: { broker, vhost }, cleanup }) => {
     const shop = cleanup(await Shop.open(vhost.url, { tls: { ca } }));
@@ -119,8 +119,8 @@ test(
   },
 );
 
-describe("refused at once, with what to do, is a broker whose certificate", () => {
-  test("is of an authority that is not trusted (pitfall 113)", async ({ encrypted: { vhost } }) => {
+describe("connect immediately refuses, with advice, a broker whose certificate", () => {
+  test("was issued by an authority that is not trusted (pitfall 113)", async ({ encrypted: { vhost } }) => {
     for (const tls of [undefined, { ca: stranger.certificatePem }]) {
       const { message } = await refusal(vhost.url, tls);
       expect(message).toContain(`broker at amqps://${new URL(vhost.url).host}, `);
@@ -146,7 +146,7 @@ describe("refused at once, with what to do, is a broker whose certificate", () =
     );
   });
 
-  test("is not trusted, even where Node.js is told to trust everybody (pitfall 113)", async ({
+  test("is not trusted, even if NODE_TLS_REJECT_UNAUTHORIZED=0 is set (pitfall 113)", async ({
     encrypted: { broker, vhost },
   }) => {
     vi.stubEnv("NODE_TLS_REJECT_UNAUTHORIZED", "0");
@@ -157,7 +157,7 @@ describe("refused at once, with what to do, is a broker whose certificate", () =
   });
 });
 
-test("a certificate that expires while the service runs: not ready, the log says why, and back once it is renewed", async ({
+test("a certificate that expires while the service runs makes it not ready until it is renewed, and the log says why", async ({
   encrypted: { broker, vhost },
   cleanup,
 }) => {
@@ -175,7 +175,7 @@ test("a certificate that expires while the service runs: not ready, the log says
 });
 
 describe("a broker that asks for client certificates", () => {
-  test("is spoken to with one that its authority has signed", async ({ asking, cleanup }) => {
+  test("accepts one that its authority has signed", async ({ asking, cleanup }) => {
     const shop = cleanup(await Shop.open(asking.url, { tls: { ca, ...shown } }));
     shop.work();
     await expect.poll(() => shop.isAtWork).toBe(true);
@@ -183,18 +183,18 @@ describe("a broker that asks for client certificates", () => {
     expect(shop.failures).toEqual([]);
   });
 
-  test("is not without one, and the error says what to give", async ({ asking }) => {
+  test("refuses a client without one, and the error says what to provide", async ({ asking }) => {
     const { message } = await refusal(asking.url, { ca });
     expect(message).toMatch(/asks for a client certificate\. Give one: .* AMQP_CERT_FILE and AMQP_KEY_FILE\./);
   });
 
-  test("is not with one that another authority has signed", async ({ asking }) => {
+  test("refuses one that another authority has signed", async ({ asking }) => {
     const { certificatePem, keyPem } = await stranger.issue({ hostNames: [], commonName: "till", client: true });
     const { message } = await refusal(asking.url, { ca, cert: certificatePem, key: keyPem });
     expect(message).toMatch(/refuses the client certificate: .*unknown ca\. Check tls\.cert/);
   });
 
-  test("is open to amqp-kit dead, which finds the certificates in the files that it is told", async ({
+  test("accepts amqp-kit dead, which reads the certificates from the files that are named", async ({
     asking,
     cleanup,
   }) => {
@@ -218,9 +218,7 @@ describe("a broker that asks for client certificates", () => {
   });
 });
 
-test("a port for TLS that is asked without it: the log says what the URL may lack", async ({
-  encrypted: { vhost },
-}) => {
+test("a plaintext connection to a TLS port: the log suggests amqps://", async ({ encrypted: { vhost } }) => {
   const logger = recordingLogger();
   const stopped = new AbortController();
   const url = vhost.url.replace("amqps:", "amqp:");

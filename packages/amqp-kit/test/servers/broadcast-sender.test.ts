@@ -9,7 +9,7 @@ import { countDrops, recordEvents, recordingLogger } from "../recording.ts";
 import { lamp, numbers } from "../broadcasting.ts";
 
 describe("broadcast, from a sender", () => {
-  test("order per sender is kept, also when two send at a time", async ({ vhost, cleanup }) => {
+  test("order per sender is kept even if two send at the same time", async ({ vhost, cleanup }) => {
     const board = cleanup(await connect(vhost.url, { system, service: "board" }));
     const heard: Record<string, number[]> = { lamp: [], sofa: [] };
     await board.listen(prices, ({ article, cents }) => heard[article]?.push(cents));
@@ -41,7 +41,7 @@ describe("broadcast, from a sender", () => {
     await expect(large).rejects.toMatchObject({ bytes: expect.any(Number), maxBytes: 1024 * 1024 });
   });
 
-  test("the connection drops: what is sent meanwhile resolves at once, is dropped and counted; both sides come back (pitfall 4)", async ({
+  test("the connection drops: what is sent meanwhile resolves immediately, is dropped and counted; both sides reconnect (pitfall 4)", async ({
     vhost,
     cleanup,
   }) => {
@@ -69,7 +69,7 @@ describe("broadcast, from a sender", () => {
     await expect.poll(() => heard).toEqual([1, 102]);
   });
 
-  test("a sender that does nothing but send while it is disconnected does not keep itself from coming back", async ({
+  test("a sender in a tight loop while disconnected does not prevent its own reconnection", async ({
     vhost,
     cleanup,
   }) => {
@@ -82,7 +82,7 @@ describe("broadcast, from a sender", () => {
   });
 
   test.for(["channel", "connection"] as const)(
-    "a sender that does nothing but send while amqplib closes its %s leaves the event loop its turns (pitfall 7a)",
+    "a sender in a tight loop while amqplib closes its %s lets the event loop run (pitfall 7a)",
     async (what, { vhost, cleanup }) => {
       const proxy = cleanup(await startProxy(vhost.url));
       const publishing = new ClosedByAmqplib(proxy);
@@ -98,7 +98,7 @@ describe("broadcast, from a sender", () => {
     },
   );
 
-  test("a link that stands still holds a sender up for no more than a second or two, and the drops are counted (pitfall 34)", async ({
+  test("a stalled link delays a sender by at most two seconds, and the drops are counted (pitfall 34)", async ({
     vhost,
     cleanup,
   }) => {
@@ -113,7 +113,7 @@ describe("broadcast, from a sender", () => {
     expect(drops.byReason()).toEqual({ stalled: 1_000, "buffer-full": 1_000 });
   });
 
-  test("one that is not permitted to hold its exchange works all the same: it comes again with the next message", async ({
+  test("a sender that may not hold its exchange still works: the next message declares it again", async ({
     vhost,
     cleanup,
   }) => {
@@ -141,7 +141,7 @@ describe("broadcast, from a sender", () => {
     });
   });
 
-  test("a vanished exchange disturbs nothing else: notifications of the same process go on, and no connection is lost (pitfall 7)", async ({
+  test("a deleted exchange affects nothing else: notifications of the same process continue, and no connection is lost (pitfall 7)", async ({
     vhost,
     cleanup,
   }) => {
@@ -162,7 +162,7 @@ describe("broadcast, from a sender", () => {
     expect(connections.all.map(({ state }) => state)).toEqual(["open"]);
   });
 
-  test("the exchange gone, and the sender not told yet: what it says to a listener that is there arrives (pitfall 18)", async ({
+  test("a message sent to a deleted exchange, before the sender knows, still reaches a listener that is there (pitfall 18)", async ({
     vhost,
     cleanup,
   }) => {
@@ -189,7 +189,7 @@ describe("broadcast, from a sender", () => {
     await expect.poll(() => heard.at(-1)).toBe(3);
   });
 
-  test("the broker is blocked: broadcast resolves at once, is dropped and counted, and goes on afterwards (pitfall 107)", async ({
+  test("the broker is blocked: broadcast resolves immediately, is dropped and counted, and resumes afterwards (pitfall 107)", async ({
     ownBroker,
     cleanup,
   }) => {

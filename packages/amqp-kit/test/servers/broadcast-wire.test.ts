@@ -53,7 +53,7 @@ describe("broadcast, on the wire", () => {
       ]);
   });
 
-  test("what a listener learns besides: who sent it, when, under which id", async ({ vhost, cleanup }) => {
+  test("a listener's delivery says who sent it, when, under which id", async ({ vhost, cleanup }) => {
     const market = cleanup(await connect(vhost.url, { system, service: "market" }));
     const board = cleanup(await connect(vhost.url, { system, service: "board" }));
     const deliveries: unknown[] = [];
@@ -73,10 +73,7 @@ describe("broadcast, on the wire", () => {
       ]);
   });
 
-  test("its queue is gone, and the broker says nothing: the listener has another within 5 s (pitfall 78)", async ({
-    vhost,
-    cleanup,
-  }) => {
+  test("a listener whose queue is silently deleted has another within 5 s (pitfall 78)", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const market = cleanup(await connect(vhost.url, { system, service: "market" }));
     const board = cleanup(await connect(proxy.url, { system, service: "board" }));

@@ -49,7 +49,7 @@ describe.for(pairs)("broadcast, from $sender to $listener", (pair) => {
     expect(heard).toEqual([numbers(1, 501), numbers(1, 501)]);
   });
 
-  test("nobody is listening: the message is gone, and the sender does not notice", async ({ vhost, cleanup }) => {
+  test("no receiver: the message is dropped, and the sender does not notice", async ({ vhost, cleanup }) => {
     const send = await senders[pair.sender](vhost.url, cleanup);
     await send(lamp(1));
     const heard: number[] = [];
@@ -151,7 +151,7 @@ describe("broadcast, to a listener", () => {
     expect(heard).toEqual(numbers(1, 300));
   });
 
-  test("the exchange stands as long as a sender or a listener is connected, and goes with the last of them", async ({
+  test("the exchange exists as long as a sender or a listener is connected, and is deleted with the last of them", async ({
     vhost,
     cleanup,
   }) => {
@@ -170,7 +170,7 @@ describe("broadcast, to a listener", () => {
     await expect.poll(exchanges).toEqual([]);
   });
 
-  test("stop: this listener leaves and its queue goes, the others stay", async ({ vhost, cleanup }) => {
+  test("stop ends this listener and deletes its queue; the others continue", async ({ vhost, cleanup }) => {
     const market = cleanup(await connect(vhost.url, { system, service: "market" }));
     const board = cleanup(await connect(vhost.url, { system, service: "board" }));
     const heard: number[][] = [[], []];

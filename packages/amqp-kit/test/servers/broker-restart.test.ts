@@ -9,7 +9,7 @@ import { order } from "../notifying.ts";
 import { double, failure, lamps, numbers } from "../asking.ts";
 
 describe("broadcast, from a sender", () => {
-  test("the broker restarts: both sides come back by themselves", async ({ ownBroker, cleanup }) => {
+  test("the broker restarts: both sides reconnect by themselves", async ({ ownBroker, cleanup }) => {
     const market = cleanup(await connect(ownBroker.url, { system, service: "market" }));
     const board = cleanup(await connect(ownBroker.url, { system, service: "board" }));
     const heard: number[] = [];
@@ -27,7 +27,7 @@ describe("broadcast, from a sender", () => {
 });
 
 describe("notify, to a subscriber", () => {
-  test("receiver is down, and the broker is killed meanwhile: all of it waits, in order (pitfalls 30, 60)", async ({
+  test("receiver is down while the broker is killed: everything waits, in order (pitfalls 30, 60)", async ({
     ownBroker,
     cleanup,
   }) => {
@@ -46,7 +46,7 @@ describe("notify, to a subscriber", () => {
     await till.close();
   });
 
-  test("broker restarts: nothing confirmed is lost, and both sides come back by themselves (pitfall 31)", async ({
+  test("broker restarts: nothing confirmed is lost, and both sides reconnect by themselves (pitfall 31)", async ({
     ownBroker,
     cleanup,
   }) => {

@@ -23,7 +23,7 @@ async function expectEndsAtOnce(
   expect(performance.now() - since).toBeLessThan(500);
 }
 
-describe("what no waiting mends fails at once and says what to do:", () => {
+describe("what waiting cannot fix fails immediately and says what to do:", () => {
   test("a wrong password (pitfall 5)", async ({ vhost }) => {
     const logger = recordingLogger();
     const url = withCredentials(vhost.url, new URL(vhost.url).username, "topsecret");
@@ -57,7 +57,7 @@ describe("what no waiting mends fails at once and says what to do:", () => {
     expect(everythingOf(error)).not.toContain("topsecret");
   });
 
-  test("an encrypted connection to a port that is not (pitfall 113)", async ({ vhost }) => {
+  test("a TLS connection to a plaintext port (pitfall 113)", async ({ vhost }) => {
     const url = vhost.url.replace("amqp:", "amqps:");
     const error = await rejection(connect(url, { system, service: "market" }));
     expect(error).toMatchObject({ code: "AMQP_KIT_CONNECTION", retryable: false });
@@ -129,7 +129,7 @@ describe("what no waiting mends fails at once and says what to do:", () => {
   });
 });
 
-test("a conflict that a verb meets concerns that verb alone (pitfall 6)", async ({ vhost, cleanup }) => {
+test("a declaration conflict affects only the verb that met it (pitfall 6)", async ({ vhost, cleanup }) => {
   await vhost.management.declareQueue(vhost.name, "order.placed.billing.delay.50", { durable: true });
   const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
   const till = cleanup(await connect(vhost.url, { system, service: "till" }));
@@ -158,8 +158,8 @@ test("user and password may have any characters (pitfall 111)", async ({ vhost, 
   expect(market.isReady).toBe(true);
 });
 
-describe("a broker that was away", () => {
-  test("is back for the other connection as soon as it is for one", async ({ vhost, cleanup }) => {
+describe("a broker that was unavailable", () => {
+  test("is used again by the second connection as soon as the first has reconnected", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const till = cleanup(await connect(proxy.url, { system, service: "till" }));
     await till.notify(orderPlaced, { orderId: "1", article: "lamp", pieces: 1 });
@@ -176,7 +176,7 @@ describe("a broker that was away", () => {
   });
 });
 
-describe("a broker that is not there yet", () => {
+describe("a broker that is not available yet", () => {
   test("is waited for, with one log line per attempt (pitfall 98)", async ({ cleanup }) => {
     let attempts = 0;
     const url = cleanup(
@@ -231,7 +231,7 @@ describe("a broker that is not there yet", () => {
   });
 });
 
-describe("an abort signal ends the connecting at once,", () => {
+describe("an abort signal immediately ends connecting", () => {
   const reason = new Error("no longer wanted");
 
   test("before it began", async ({ vhost, cleanup }) => {

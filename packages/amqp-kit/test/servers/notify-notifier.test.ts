@@ -73,7 +73,7 @@ describe("notify, from a notifier", () => {
   });
 
   test.for(["channel", "connection"] as const)(
-    "what is notified while amqplib closes the %s waits, within its time limit, for the next one (pitfall 7a)",
+    "a notification sent while amqplib closes the %s waits for the next one within its time limit (pitfall 7a)",
     async (what, { vhost, cleanup }) => {
       const proxy = cleanup(await startProxy(vhost.url));
       const publishing = new ClosedByAmqplib(proxy);
@@ -91,7 +91,7 @@ describe("notify, from a notifier", () => {
     },
   );
 
-  test("no queue takes it: rejects, certainly not executed; within 5 s the queues are back (pitfall 38)", async ({
+  test("no queue is bound: notify rejects with outcome not-executed, and the queues are declared again within 5 s (pitfall 38)", async ({
     vhost,
     cleanup,
   }) => {
@@ -211,10 +211,7 @@ describe("notify, from a notifier", () => {
     expect(kept.map(({ payload }) => JSON.parse(payload).pieces)).toEqual([...numbers(1, 1_001), 1_003]);
   });
 
-  test("the sender is held back by the broker's alarm, and goes on when it is over (pitfall 42)", async ({
-    ownBroker,
-    cleanup,
-  }) => {
+  test("the broker's alarm holds notify back until it ends (pitfall 42)", async ({ ownBroker, cleanup }) => {
     const till = cleanup(await connect(ownBroker.url, { system, service: "till" }));
     const billing = cleanup(await connect(ownBroker.url, { system, service: "billing" }));
     const handled: number[] = [];

@@ -10,7 +10,7 @@ import { recordEvents, recordingLogger } from "../recording.ts";
 import { order, numbers, setAside } from "../notifying.ts";
 
 describe("notify, to a subscriber", () => {
-  test("delivered twice when the connection drops in between: under one id, marked, and the first handler is told (pitfalls 56, 58)", async ({
+  test("a message delivered twice because the connection drops has one id and is marked as redelivered, and the first handler's signal aborts (pitfalls 56, 58)", async ({
     vhost,
     cleanup,
   }) => {
@@ -42,7 +42,7 @@ describe("notify, to a subscriber", () => {
     expect(billing.isReady).toBe(true);
   });
 
-  test("malformed message: set aside in .dead at once with the reason, as it came; the one behind it is handled (pitfalls 90b, 109, 116)", async ({
+  test("malformed message: dead-lettered immediately with the reason, unchanged; the one behind it is handled (pitfalls 90b, 109, 116)", async ({
     vhost,
     cleanup,
   }) => {
@@ -116,7 +116,7 @@ describe("notify, to a subscriber", () => {
     expect(JSON.stringify([logger.lines, dead.map(({ properties }) => properties)])).not.toContain("Maria");
   });
 
-  test("handler fails: another attempt after each delay, at this subscriber only, then set aside in .dead (pitfalls 8, 44, 82, 92, 96, 116, 123)", async ({
+  test("handler fails: another attempt after each delay, at this subscriber only, then dead-lettered (pitfalls 8, 44, 82, 92, 96, 116, 123)", async ({
     vhost,
     cleanup,
   }) => {
@@ -199,10 +199,7 @@ describe("notify, to a subscriber", () => {
     expect(mostAtWork).toBeLessThanOrEqual(6);
   });
 
-  test("misspelt options and absurd delays are refused, instead of being ignored (pitfall 93)", async ({
-    vhost,
-    cleanup,
-  }) => {
+  test("misspelt options and absurd delays are refused instead of ignored (pitfall 93)", async ({ vhost, cleanup }) => {
     const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
     const misspelt = { retryDelayMs: [5] };
     await expect(billing.subscribe(orderPlaced, () => undefined, misspelt as object)).rejects.toThrow(
@@ -213,7 +210,7 @@ describe("notify, to a subscriber", () => {
     }
   });
 
-  test("stop: what is in hand is finished, the rest waits for the next one", async ({ vhost, cleanup }) => {
+  test("stop finishes the messages in flight; the rest waits for the next consumer", async ({ vhost, cleanup }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
     const handled: number[] = [];

@@ -85,7 +85,9 @@ describe("notify, on the wire", () => {
       ]);
   });
 
-  test("another exchange or queue of the name fails connect, naming both sides' flags", async ({ vhost }) => {
+  test("a conflicting exchange or queue fails connect, and the error shows both sides' arguments", async ({
+    vhost,
+  }) => {
     await vhost.management.declareExchange(vhost.name, "order.placed", { type: "direct" });
     await expect(connect(vhost.url, { system, service: "till" })).rejects.toMatchObject({
       code: "AMQP_KIT_TOPOLOGY",

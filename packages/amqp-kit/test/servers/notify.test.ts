@@ -44,7 +44,7 @@ describe.for(pairs)("notify, from $notifier to $subscriber", (pair) => {
     await expect.poll(() => heard).toEqual({ billing: numbers(1, 200), shipping: numbers(1, 200) });
   });
 
-  test("nobody is listening: kept, since every subscriber has its queue before it ever ran (pitfall 28)", async ({
+  test("no receiver: kept, since every subscriber has its queue before its first run (pitfall 28)", async ({
     vhost,
     cleanup,
   }) => {
@@ -57,7 +57,7 @@ describe.for(pairs)("notify, from $notifier to $subscriber", (pair) => {
     await expect.poll(() => heard).toEqual({ billing: numbers(1, 20), shipping: numbers(1, 20) });
   });
 
-  test("receiver is down: all of it waits, in order", async ({ vhost, cleanup }) => {
+  test("receiver is down: everything waits, in order", async ({ vhost, cleanup }) => {
     const notify = await notifiers[pair.notifier](vhost.url, cleanup);
     const heard: number[] = [];
     const leave = await subscribers[pair.subscriber](vhost.url, "billing", (pieces) => heard.push(pieces));
@@ -71,7 +71,7 @@ describe.for(pairs)("notify, from $notifier to $subscriber", (pair) => {
 });
 
 describe.for(["classic", "quorum"] as const)("notify, where the default queue type is %s", (defaultQueueType) => {
-  test("the promises are the same: kept, in order, retried, set aside (pitfalls 27, 62)", async ({
+  test("the promises are the same: kept, in order, retried, dead-lettered (pitfalls 27, 62)", async ({
     broker,
     cleanup,
   }) => {

@@ -7,7 +7,7 @@ import { recordEvents, recordingLogger } from "../recording.ts";
 import { Shelf, state } from "../paused-subscription.ts";
 
 describe("while what the handler needs is not available", () => {
-  test("nothing is taken, no attempt is counted, none is lost or doubled, and it goes on in order when it is back", async ({
+  test("no message is consumed or counted as an attempt, none is lost or doubled, and consuming resumes in order afterwards", async ({
     vhost,
     cleanup,
   }) => {
@@ -56,7 +56,7 @@ describe("while what the handler needs is not available", () => {
     await subscribing.stop();
   });
 
-  test("a rejection means no; a handler that fails while it is there, or says Reject, is counted as ever", async ({
+  test("a rejection means no; a handler that fails without an outage, or throws Reject, counts as usual", async ({
     vhost,
     cleanup,
   }) => {

@@ -20,10 +20,7 @@ import { recordEvents } from "../recording.ts";
 import { withoutQueue } from "../without-queue.ts";
 
 describe("an answer finds its own caller", () => {
-  test("1,000 concurrent requests each get their own, also when it overtakes the confirm", async ({
-    vhost,
-    cleanup,
-  }) => {
+  test("1,000 concurrent requests each get their own, even if it overtakes the confirm", async ({ vhost, cleanup }) => {
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
     await warehouse.respond(quote, double, { concurrency: 100 });
     const proxy = cleanup(await startProxy(vhost.url));
@@ -57,7 +54,7 @@ describe("an answer finds its own caller", () => {
     expect([...replyQueues][0]).toMatch(/^amq\.gen-/);
   });
 
-  test("the reply queue is gone under pending requests: each ends with an error within 5 s, and the next is answered on a new one (pitfall 73)", async ({
+  test("pending requests whose reply queue is deleted end with an error within 5 s, and the next is answered on a new one (pitfall 73)", async ({
     vhost,
     cleanup,
   }) => {
@@ -110,7 +107,7 @@ describe("an answer finds its own caller", () => {
     await expect.poll(() => ignored.all.length).toBe(1 + 2 * 3);
   });
 
-  test("1,000 concurrent requests, half of them to nobody: each return ends its own request only (pitfall 39)", async ({
+  test("of 1,000 concurrent requests, half without a responder, each return ends its own request only (pitfall 39)", async ({
     vhost,
     cleanup,
   }) => {
@@ -156,7 +153,7 @@ describe("an answer finds its own caller", () => {
     expect((await Promise.all(asked)).map(({ cents }) => cents)).toEqual(numbers(1, 100).map((n) => n * 2));
   });
 
-  test("the exchange deleted under 100 pending requests: those that got through are answered", async ({
+  test("100 pending requests whose exchange is deleted are answered if they had been routed", async ({
     vhost,
     cleanup,
   }) => {
@@ -242,7 +239,7 @@ describe("the caller", () => {
     [{ idempotencyKey: "é".repeat(128) }, "idempotencyKey must be a string of 1 to 255 bytes"],
     [{ timeout: 5 } as RequestOptions, "unknown option timeout"],
   ] as [RequestOptions, string][])(
-    "cannot say %j: it is refused before the wire (pitfall 46)",
+    "cannot pass %j: it is refused before anything is sent (pitfall 46)",
     async ([options, message], { vhost, cleanup }) => {
       const till = cleanup(await connect(vhost.url, { system, service: "till" }));
       const { error } = await failure(till.request(quote, lamps(1), options));
@@ -251,7 +248,10 @@ describe("the caller", () => {
     },
   );
 
-  test("learns at once, from JavaScript, that it has no role or no such contract", async ({ vhost, cleanup }) => {
+  test("gets an immediate error, from JavaScript, if it has no role or no such contract", async ({
+    vhost,
+    cleanup,
+  }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     await expect(till.request(restock as never, lamps(1) as never)).rejects.toThrow(
       'list "restock" under its requests',

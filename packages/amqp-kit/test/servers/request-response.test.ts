@@ -79,7 +79,7 @@ describe.for(pairs)("request/response, from $requester to $responder", (pair) =>
   });
 });
 
-describe("nobody is listening: a clear error at once, not a timeout", () => {
+describe("no responder: a clear, immediate error instead of a timeout", () => {
   const absences = [
     { what: "no queue is bound", why: "no queue is bound", outcome: "not-executed" },
     { what: "the exchange does not exist", why: 'exchange "shop" does not exist', outcome: "unknown" },
@@ -114,7 +114,7 @@ describe("nobody is listening: a clear error at once, not a timeout", () => {
     },
   );
 
-  test("a responder that is there later is found: nobody needs a restart", async ({ vhost, cleanup }) => {
+  test("a responder that starts later is found without a restart of the requester", async ({ vhost, cleanup }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     for (const round of [1, 2, 3]) {
       await expect(till.request(quote, lamps(round))).rejects.toThrow(NoResponderError);
@@ -125,7 +125,7 @@ describe("nobody is listening: a clear error at once, not a timeout", () => {
     }
   });
 
-  test("the last responder is killed with the request in hand: the error comes at once, not at the time limit (pitfall 66)", async ({
+  test("the last responder is killed with the request in flight: the error comes immediately, not at the time limit (pitfall 66)", async ({
     vhost,
     cleanup,
   }) => {

@@ -57,7 +57,7 @@ describe("receiver is down: the caller gets an error or a timeout, and the aband
 });
 
 describe("broker restarts or the connection drops: callers waiting get a clear, retryable error or their answer", () => {
-  test("no connection at all: an error within the caller's limit, and nothing was executed (pitfall 4)", async ({
+  test("without a connection, an error comes within the caller's limit, and nothing was executed (pitfall 4)", async ({
     vhost,
     cleanup,
   }) => {
@@ -72,10 +72,7 @@ describe("broker restarts or the connection drops: callers waiting get a clear, 
     expect(ms).toBeLessThan(1_000);
   });
 
-  test("closed while requests are pending: they end with it, told that their outcome is unknown", async ({
-    vhost,
-    cleanup,
-  }) => {
+  test("close ends pending requests with an error whose outcome is unknown", async ({ vhost, cleanup }) => {
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse", closeTimeoutMs: 500 }));
     const gate = Promise.withResolvers<Quote>();
     await warehouse.respond(quote, () => gate.promise);
@@ -97,7 +94,7 @@ describe("receiver too slow: concurrency is bounded, requests expire", () => {
     { concurrency: 10, options: {} },
     { concurrency: 3, options: { concurrency: 3 } },
   ])(
-    "no more than $concurrency requests are at work at a time; what waits, waits in the queue",
+    "no more than $concurrency requests are handled at a time; the others wait in the queue",
     async ({ concurrency, options }, { vhost, cleanup }) => {
       const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
       let atWork = 0;
@@ -137,7 +134,7 @@ describe("receiver too slow: concurrency is bounded, requests expire", () => {
     expect(await stopped.promise).toContain("time limit");
   });
 
-  test("whoever asks again as soon as it is refused, with 1,000 pending, does not keep the answers away (pitfall 7a)", async ({
+  test("a caller that immediately repeats refused requests, with 1,000 pending, does not block the answers (pitfall 7a)", async ({
     vhost,
     cleanup,
   }) => {
@@ -157,7 +154,7 @@ describe("receiver too slow: concurrency is bounded, requests expire", () => {
     expect(refused).toBeLessThan(100_000);
   });
 
-  test("with 1,000 requests pending in a process the next is refused at once", async ({ vhost, cleanup }) => {
+  test("with 1,000 requests pending in a process, the next is refused immediately", async ({ vhost, cleanup }) => {
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
     const gate = Promise.withResolvers<void>();
     await warehouse.respond(quote, (request) => gate.promise.then(() => double(request)));

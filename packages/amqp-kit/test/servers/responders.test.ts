@@ -10,7 +10,7 @@ import { bareRequester, bareResponder, bareTopology } from "../peers/bare-reques
 import { recordEvents, recordingLogger } from "../recording.ts";
 
 describe("several responders", () => {
-  test("three share the load, and one killed with -9 in mid-request hands over within the caller's time limit", async ({
+  test("three share the load, and the request of one killed with -9 is redelivered within the caller's time limit", async ({
     vhost,
     cleanup,
   }) => {
@@ -33,7 +33,7 @@ describe("several responders", () => {
     expect(processes.filter((one) => begunBy(one).includes("handed over"))).toHaveLength(2);
   });
 
-  test("one that is stopped finishes what it has in hand, and the others go on (pitfall 61)", async ({
+  test("one that is stopped finishes its requests in flight, and the others continue (pitfall 61)", async ({
     vhost,
     cleanup,
   }) => {
@@ -56,7 +56,7 @@ describe("several responders", () => {
     await stopped;
   });
 
-  test("the last one stopped with a request in hand still answers it, and nobody is told otherwise", async ({
+  test("the last one still answers its request in flight when stopped, and the caller gets no error", async ({
     vhost,
     cleanup,
   }) => {
@@ -96,7 +96,7 @@ describe("a responder that cannot reply for a while", () => {
     return { proxy, publishing, requester, begun: () => begun };
   }
 
-  test("gives the request back, and another one answers it, when its reply went into a link that is dead without a word", async ({
+  test("requeues the request, and another one answers it, if its reply was sent into a silently dead link", async ({
     vhost,
     cleanup,
   }) => {
@@ -109,7 +109,7 @@ describe("a responder that cannot reply for a while", () => {
     expect((await asked).content.toString()).toBe(JSON.stringify({ article: "lamp", cents: 4 }));
   });
 
-  test("gives the request back, and answers it when it can", async ({ vhost, cleanup }) => {
+  test("requeues the request, and answers it when it can", async ({ vhost, cleanup }) => {
     const { proxy, publishing, requester, begun } = await answering(vhost.url, cleanup);
     proxy.refuse();
     publishing?.cut();
@@ -171,7 +171,7 @@ describe("on the wire", () => {
     expect(JSON.parse(String(requester.others[0]?.content))).toEqual({ article: "lamp", cents: 4 });
   });
 
-  test("a reply whose requester is gone is counted, and the responder goes on (pitfall 65)", async ({
+  test("a reply whose requester has left is counted, and the responder handles the next request (pitfall 65)", async ({
     vhost,
     cleanup,
   }) => {
@@ -205,7 +205,7 @@ describe("on the wire", () => {
     "amq.rabbitmq.reply-to.AAAA.BBBB",
     "amq.rabbitmq.reply-to.g1h2AA5yZXBseUAxMjM0NTY3OAAAAAAAAAAAAAAAAA==.AAAA",
   ];
-  test("a request whose reply_to is not a server-named reply queue is refused and counted, whatever else it is (pitfalls 71, 72)", async ({
+  test("a request whose reply_to is not a server-named reply queue is refused and counted, valid or not (pitfalls 71, 72)", async ({
     vhost,
     cleanup,
   }) => {
@@ -235,7 +235,7 @@ describe("on the wire", () => {
     expect(connections.all.filter(({ state }) => state === "lost")).toEqual([]);
   });
 
-  test("a request that nobody can be told of is refused also when it is malformed", async ({ vhost, cleanup }) => {
+  test("a malformed request without a usable reply queue is refused", async ({ vhost, cleanup }) => {
     using refused = recordEvents("request-refused");
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
     await warehouse.respond(quote, double);
@@ -265,7 +265,7 @@ describe("on the wire", () => {
     expect([...publishing]).not.toEqual([...consuming]);
   });
 
-  test("a request queue that vanishes between its declaration and its consumer is declared again (pitfall 20)", async ({
+  test("a request queue that is deleted before it is consumed is declared again (pitfall 20)", async ({
     vhost,
     cleanup,
   }) => {
@@ -287,7 +287,7 @@ describe("on the wire", () => {
     expect(await till.request(quote, lamps(1))).toEqual({ article: "lamp", cents: 2 });
   });
 
-  test("a request queue that stands is used as it is, whoever declared it (pitfall 19)", async ({ vhost, cleanup }) => {
+  test("an existing request queue is used as it is, whoever declared it (pitfall 19)", async ({ vhost, cleanup }) => {
     const { channel } = cleanup(await bareTopology(vhost.url, "shop"));
     await channel.assertQueue("quote", { durable: true, arguments: { "x-max-length": 50 } });
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
@@ -296,7 +296,7 @@ describe("on the wire", () => {
     expect(await till.request(quote, lamps(1))).toEqual({ article: "lamp", cents: 2 });
   });
 
-  test("the post's own queue, transient and shared, works where the broker permits it; else the error says what to do (pitfall 19)", async ({
+  test("the 2009 post's transient, shared queue works if the broker permits it; else the error says what to do (pitfall 19)", async ({
     vhost,
     cleanup,
   }) => {

@@ -9,7 +9,7 @@ import { recordEvents, recordingLogger } from "../recording.ts";
 import { json } from "../retrying.ts";
 
 describe("a message whose handler failed", () => {
-  test("goes to the back of its queue, behind all that came meanwhile", async ({ vhost, cleanup }) => {
+  test("goes to the back of its queue, behind all messages that arrived meanwhile", async ({ vhost, cleanup }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
     const gate = Promise.withResolvers<void>();
@@ -33,7 +33,7 @@ describe("a message whose handler failed", () => {
 });
 
 describe("the number of attempts, and when the first one failed", () => {
-  test("cannot be steered by who sends: absurd headers count for nothing (pitfall 87)", async ({ vhost, cleanup }) => {
+  test("cannot be set by a sender: absurd headers are ignored (pitfall 87)", async ({ vhost, cleanup }) => {
     cleanup(await connect(vhost.url, { system, service: "till" }));
     const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
     const attempts = new Map<number, number[]>();
@@ -105,7 +105,7 @@ describe("a handler that says whether another attempt makes sense", () => {
     });
   });
 
-  test("one that waits long does not hold up one that waits a short time (pitfall 90)", async ({ vhost, cleanup }) => {
+  test("a long delay does not block a short one (pitfall 90)", async ({ vhost, cleanup }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
     const again: number[] = [];
@@ -122,7 +122,7 @@ describe("a handler that says whether another attempt makes sense", () => {
     await expect.poll(() => again).toEqual([2, 1]);
   });
 
-  test("Reject sets it aside at once, with the handler's words", async ({ vhost, cleanup }) => {
+  test("Reject dead-letters the message immediately, with the handler's message", async ({ vhost, cleanup }) => {
     using retries = recordEvents("retried");
     const logger = recordingLogger();
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
@@ -149,8 +149,8 @@ describe("a handler that says whether another attempt makes sense", () => {
   });
 });
 
-describe("the headers of a message that is set aside", () => {
-  test("tell what failed and when, without a value or a stack, and stay within their limit (pitfall 44)", async ({
+describe("the headers of a dead-lettered message", () => {
+  test("say what failed and when, without a value or a stack, and stay within their limit (pitfall 44)", async ({
     vhost,
     cleanup,
   }) => {
@@ -189,7 +189,7 @@ describe("the headers of a message that is set aside", () => {
     expect(JSON.stringify(dead)).not.toContain("Maria");
   });
 
-  test("tell of another responder's error what it is, and not what it says", async ({ vhost, cleanup }) => {
+  test("name another responder's error without its text", async ({ vhost, cleanup }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
     await billing.subscribe(
@@ -208,7 +208,7 @@ describe("the headers of a message that is set aside", () => {
 });
 
 describe('retried in place (retry: "in-place")', () => {
-  test("it holds the line: those behind it wait until it is handled, or set aside", async ({ vhost, cleanup }) => {
+  test("the messages behind it wait until it is handled or dead-lettered", async ({ vhost, cleanup }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
     const begun: string[] = [];

@@ -94,7 +94,7 @@ describe("an AMQP URL", () => {
 });
 
 describe("the pause before the next attempt to connect", () => {
-  test("has full jitter, so that a thousand processes do not come back in step (pitfall 13)", () => {
+  test("has full jitter, so that a thousand processes do not reconnect in step (pitfall 13)", () => {
     const pauses = drawn(3);
     for (const tenth of [1, 2, 3, 4, 5, 6, 7, 8, 9]) {
       const value = pauses[tenth * 100] ?? 0;
@@ -120,7 +120,7 @@ describe("the pause before the next attempt to connect", () => {
   });
 });
 
-describe("the pause of who was away for a while", () => {
+describe("the pause after a longer outage", () => {
   test.for([
     [0, 2_000],
     [6_000, 2_000],

@@ -67,7 +67,7 @@ describe("the command line", () => {
     ["dead list --limit 1", '"dead list" does not accept --limit.'],
     ["dead requeue --all --yes", '"dead requeue" does not accept --yes.'],
     ["dead show --id", "Option '--id <value>' argument missing."],
-  ])("refuses %j with a sentence", ([line = "", words]) => {
+  ])("refuses %j with a clear message", ([line = "", words]) => {
     expect(() => readArguments(line.split(" ").filter((word) => word !== ""))).toThrow(new UsageError(words ?? ""));
   });
 
@@ -137,11 +137,11 @@ describe("the delivery limit of RabbitMQ 4", () => {
     ["4.3.0", false],
     ["4.10.0", false],
     ["5.0.0", false],
-  ] as const)("%s counts a look: %s", ([version, counts]) => {
+  ] as const)("%s counts a read: %s", ([version, counts]) => {
     expect(countsLooks(version)).toBe(counts);
   });
 
-  test("is told of from half of it on, until a policy has shown to lift it", () => {
+  test("causes a warning from half of it on, until a policy has evidently lifted it", () => {
     const told = [9, 10, 20, 21].map((count) => warningOf("4.3.6", count) !== undefined);
     expect(told).toEqual([false, true, true, false]);
     expect(warningOf("3.13.7", 15)).toBeUndefined();
@@ -191,13 +191,13 @@ describe("the module of a system", () => {
     ["missing.mjs", "does not exist"],
     ["none.mjs", "exports no system"],
     ["broken.mjs", "Cannot import"],
-  ] as const)("%s is refused with a sentence", async ([file, words]) => {
+  ] as const)("%s is refused with a clear message", async ([file, words]) => {
     await expect(loadSystems(join(folder, file))).rejects.toThrow(UsageError);
     await expect(loadSystems(join(folder, file))).rejects.toThrow(words);
   });
 });
 
-test("the file that discard saves to holds just what was kept, also behind what was forgotten", async () => {
+test("the file that discard saves to holds exactly the kept messages, even after removed ones", async () => {
   const folder = mkdtempSync(join(tmpdir(), "amqp-kit-saved-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = join(folder, "dead.jsonl");

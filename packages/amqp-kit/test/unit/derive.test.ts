@@ -8,7 +8,7 @@ import { system } from "../contracts.ts";
 const nothing = { configure: "^$", write: "^$", read: "^$" };
 const message = z.string();
 
-describe("the rights that are derived", () => {
+describe("the derived permissions", () => {
   test("are those of each role, and of all roles of a service together", () => {
     const ownQueue = "amq\\.gen-[A-Za-z0-9_-]+";
     const billing = "order\\.placed\\.billing";

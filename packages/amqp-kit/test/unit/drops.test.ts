@@ -2,7 +2,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { Drops } from "../../src/telemetry/drops.ts";
 import { silent } from "../../src/telemetry/log.ts";
 
-test("the first message dropped is logged at once, the others summed up, all of them sooner or later (pitfall 107)", () => {
+test("the first dropped message is logged immediately, the others summed up, all of them in the end (pitfall 107)", () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   const logged: object[] = [];

@@ -99,7 +99,7 @@ describe("docs/errors.md", () => {
     }
   });
 
-  test("has each reason for which a notification is set aside, with a remedy, and no other", () => {
+  test("has each reason for which a notification is dead-lettered, with a remedy, and no other", () => {
     const reasons = deadLetterReasons.map((reason) => `\`${reason}\``);
     const documented = table("reason");
     expect(new Set(documented.map(([reason]) => reason))).toEqual(new Set(reasons));

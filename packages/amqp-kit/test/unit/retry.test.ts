@@ -44,7 +44,7 @@ function after(delayMs: number, attempt = 1): number | undefined {
   return delayAfter(attempt, new RetryLater({ delayMs }), [30_000, 1_000, 5_000]);
 }
 
-test("what is not available is asked for again after a tenth of the time that it was away, at least half a second, at most 30 s", () => {
+test("availability is checked again after a tenth of the outage so far, at least half a second, at most 30 s", () => {
   expect([0, 4_999, 5_000, 60_000, 299_999, 300_000, 86_400_000].map(pauseMs)).toEqual([
     500, 500, 500, 6_000, 29_999.9, 30_000, 30_000,
   ]);

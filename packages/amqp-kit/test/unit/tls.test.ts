@@ -68,7 +68,7 @@ describe("certificates", () => {
   });
 });
 
-describe("what no waiting mends", () => {
+describe("what waiting cannot fix", () => {
   test.for([
     "DEPTH_ZERO_SELF_SIGNED_CERT",
     "SELF_SIGNED_CERT_IN_CHAIN",

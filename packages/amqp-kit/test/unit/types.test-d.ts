@@ -101,7 +101,7 @@ describe("the verbs of a service", () => {
     void warehouse.respond(quote, async ({ pieces }) => ({ cents: pieces }));
   });
 
-  test("hand out nothing to acknowledge with: a delivery cannot be settled twice, or on another channel (pitfall 57)", () => {
+  test("expose nothing to acknowledge with: a delivery cannot be settled twice, or on another channel (pitfall 57)", () => {
     for (const _ of ["ack", "nack", "reject", "fields", "channel"] as const) {
       expectTypeOf<Extract<keyof Delivery, typeof _>>().toEqualTypeOf<never>();
     }
