@@ -41,7 +41,7 @@ async function main(): Promise<void> {
   const areNamed = names !== undefined || mutant !== undefined;
   const selection = { faults: chosen, areNamed, isOnce: isOnce || mutant !== undefined };
   const evidence = await run({ loadMs, seed, nodes, isEmbedded, mutant, ...selection, log });
-  const report = reportOf(evidence, judge(evidence), { seed, loadMs, mutant: mutantName });
+  const report = reportOf(evidence, judge(evidence), { seed, mutant: mutantName });
   if (reportFile !== undefined) await writeFile(reportFile, `${JSON.stringify(report, undefined, 2)}\n`);
   console.log(textOf(report));
   process.exitCode = report.ok ? 0 : 1;

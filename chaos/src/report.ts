@@ -24,14 +24,14 @@ export interface Report {
     detail: string;
     ms: number;
     recoveredMs: number | undefined;
-    withoutNodeMs: number | undefined;
+    withoutMs: number | undefined;
   }[];
 }
 
 export function reportOf(
   evidence: Evidence,
   violations: readonly Violation[],
-  run: { seed: number; loadMs: number; mutant: string | undefined },
+  run: { seed: number; mutant: string | undefined },
 ): Report {
   const { ledger } = evidence;
   const faults = [...Map.groupBy(ledger.faults, ({ name }) => name)].map(([kind, all]) => {
@@ -49,7 +49,7 @@ export function reportOf(
   return {
     ok: violations.length === 0,
     seed: run.seed,
-    loadSeconds: Math.round(run.loadMs / 1000),
+    loadSeconds: Math.round((evidence.loadEndedAt - evidence.loadBeganAt) / 1000),
     mutant: run.mutant,
     broker: evidence.brokerVersion,
     faults,
@@ -57,7 +57,7 @@ export function reportOf(
     violations,
     schedule: ledger.faults.map(({ name, detail, from, to, recoveredMs, withoutNodeMs }) => {
       const ms = Math.round(to - from);
-      return { name, detail, ms, recoveredMs: rounded(recoveredMs), withoutNodeMs: rounded(withoutNodeMs) };
+      return { name, detail, ms, recoveredMs: rounded(recoveredMs), withoutMs: rounded(withoutNodeMs) };
     }),
   };
 }
@@ -82,7 +82,7 @@ function countsOf({ ledger, records, dead, replies, observations, displays }: Ev
     "registrations in the reports": records.registrations.length,
     "requests sent": seen("request-sent"),
     "requests begun": seen("request-begun"),
-    "requests returned too late to begin": seen("request-returned"),
+    "requests returned unbegun": seen("request-returned"),
     "updates sent": ledger.updates.length,
     ...Object.fromEntries(
       displays.map((display) => [
@@ -104,18 +104,27 @@ function seconds(ms: number | undefined): string {
   return ms === undefined ? "never" : `${(ms / 1000).toFixed(1)} s`;
 }
 
+/** The counts of each line of the printed report. */
+const groups = {
+  patients: /^(patients|appointments|registrations)/,
+  HTTP: /^(POSTs|GETs)/,
+  requests: /^requests/,
+  updates: /^updates/,
+  malformed: /^(malformed|dead letters)/,
+  other: /^(notifications|seconds)/,
+};
+
+function lineOf(group: string, members: RegExp, counts: Record<string, number>): string {
+  const shown = Object.entries(counts).filter(([what]) => members.test(what));
+  return `  ${group.padEnd(10)} ${shown.map(([what, count]) => `${count} ${what.replace(`${group} `, "")}`).join(", ")}`;
+}
+
 export function textOf(report: Report): string {
   const { seed, loadSeconds, broker, faults, counts, violations, mutant } = report;
   const injected = faults.map(({ kind, count, medianRecoveryMs, worstRecoveryMs, worstWithoutMs }) => {
     const without = worstWithoutMs === undefined ? "" : `; without the node: worst ${seconds(worstWithoutMs)}`;
     return `  ${count} × ${kind.padEnd(26)} median ${seconds(medianRecoveryMs)}, worst ${seconds(worstRecoveryMs)}${without}`;
   });
-  const shown = Object.entries(counts).map(([what, count]) => `${count} ${what}`);
-  const half = Math.ceil(shown.length / 4);
-  const sides = Array.from(
-    { length: 4 },
-    (_, index) => `  ${shown.slice(index * half, (index + 1) * half).join(", ")}`,
-  );
   const found = violations.slice(0, 10).flatMap(({ claim, what, trail }) => {
     return [`  Violation: ${claim}`, `    ${what}`, ...trail.slice(-8).map((line) => `      ${line}`)];
   });
@@ -125,9 +134,9 @@ export function textOf(report: Report): string {
     "Faults injected, and the time to recover after each ended:",
     ...(injected.length === 0 ? ["  none"] : injected),
     "Counts:",
-    ...sides,
+    ...Object.entries(groups).map(([group, members]) => lineOf(group, members, counts)),
     ...found,
     ...more,
-    violations.length === 0 ? "No violations." : `${violations.length} violations.`,
+    violations.length === 0 ? "No violations." : `Violations: ${violations.length}`,
   ].join("\n");
 }
