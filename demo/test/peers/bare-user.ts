@@ -1,11 +1,11 @@
-/** One user of the broker in plain amqplib: does what it was not meant to do. */
+/** A user of the broker with plain amqplib, which tries what it has no permission for. */
 import amqplib, { type ConfirmChannel } from "amqplib";
 
 export async function bareUser(url: string) {
   const connection = await amqplib.connect(url, { noDelay: true });
   connection.on("error", () => {});
 
-  /** Tries something on a channel of its own. @returns the broker's refusal in its words, or what came of it */
+  /** Runs `work` on a new channel. @returns its result, or the text of the broker's refusal */
   async function attempt(work: (channel: ConfirmChannel) => Promise<unknown>): Promise<unknown> {
     const channel = await connection.createConfirmChannel();
     const refused = Promise.withResolvers<string>();
@@ -13,7 +13,7 @@ export async function bareUser(url: string) {
     try {
       return await work(channel);
     } catch (error) {
-      // What a publish is refused for comes as an error of its channel; the rejection says only that this one is closed
+      // The channel's error has the reason for a refused publish; the rejection says only that the channel is closed
       return error instanceof Error && error.message !== "channel closed" ? error.message : await refused.promise;
     } finally {
       await channel.close().catch(() => undefined);
