@@ -27,7 +27,7 @@ export function periodQuery(today: string) {
     .transform(({ from, to = today }): Period => ({ from: from ?? addDays(to, 1 - defaultDays), to }))
     .refine(({ from, to }) => from <= to, {
       path: ["from"],
-      error: "must not lie after to, which is today if left out",
+      error: "must not be after to, which defaults to today",
     })
     .refine(({ from, to }) => to < addDays(from, maxDays), {
       path: ["to"],

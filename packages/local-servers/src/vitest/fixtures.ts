@@ -86,15 +86,37 @@ export const test = base
     onCleanup(() => closeAll([database]));
     return database;
   })
+  // For processes that are started once for a file: their virtual host and their database
+  .extend("vhostOfFile", { scope: "file" }, async ({ broker }, { onCleanup }) => {
+    const vhost = await createVirtualHost(broker, { defaultQueueType: defaultQueueType() });
+    onCleanup(() => closeAll([vhost]));
+    return vhost;
+  })
   // oxlint-disable-next-line no-empty-pattern -- vitest reads the parameters, and needs a pattern
-  .extend("cleanup", async ({}, { onCleanup }): Promise<Cleanup> => {
-    const opened: Closeable[] = [];
-    onCleanup(() => closeAll(opened));
-    return (one) => {
-      opened.push(one);
-      return one;
-    };
-  });
+  .extend("databaseOfFileOrReason", { scope: "file" }, async ({}, { onCleanup }) => {
+    const { url, reason } = (await sharedServers()).postgres;
+    if (url === undefined) return { reason };
+    const database = await createDatabase(url);
+    onCleanup(() => closeAll([database]));
+    return { url: database.url };
+  })
+  .extend("databaseOfFile", ({ databaseOfFileOrReason, skip }) => {
+    const { url, reason } = databaseOfFileOrReason;
+    return url === undefined ? skip(reason) : { url };
+  })
+  // oxlint-disable-next-line no-empty-pattern -- vitest reads the parameters, and needs a pattern
+  .extend("cleanupOfFile", { scope: "file" }, async ({}, { onCleanup }): Promise<Cleanup> => closingLater(onCleanup))
+  // oxlint-disable-next-line no-empty-pattern -- vitest reads the parameters, and needs a pattern
+  .extend("cleanup", async ({}, { onCleanup }): Promise<Cleanup> => closingLater(onCleanup));
+
+function closingLater(onCleanup: (close: () => Promise<void>) => void): Cleanup {
+  const opened: Closeable[] = [];
+  onCleanup(() => closeAll(opened));
+  return (one) => {
+    opened.push(one);
+    return one;
+  };
+}
 
 /** Of the virtual hosts that tests are given, so that a run can be of quorum queues: `DEFAULT_QUEUE_TYPE`. */
 function defaultQueueType(): "classic" | "quorum" | undefined {

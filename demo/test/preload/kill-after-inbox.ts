@@ -1,4 +1,4 @@
 import { subscribe } from "node:diagnostics_channel";
 
-/** The worst moment to die: the registration stands, the message is not acknowledged yet. */
+/** Kills the process after its transaction has committed and before it acknowledges the message. */
 subscribe("inbox:committed", () => process.kill(process.pid, "SIGKILL"));

@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { existsSync } from "node:fs";
 
-/** The worst moment to block the event loop: the appointment stands, the message is not acknowledged yet. Once, until a file is there. */
+/** Blocks the event loop once, after the commit and before the acknowledgement, until the file BLOCK_UNTIL exists. */
 const until = process.env["BLOCK_UNTIL"] ?? "";
 const still = new Int32Array(new SharedArrayBuffer(4));
 
