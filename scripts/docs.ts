@@ -1,6 +1,6 @@
 /**
- * What the documents show and point to is there: code under `<!-- file: PATH -->` is that file, links lead somewhere, services are named
- * as their folders, and the tests that docs/pitfalls.md names are those that name its pitfalls.
+ * Checks the documents: code under `<!-- file: PATH -->` is that file's, links lead somewhere, services are named as their folders, and
+ * documents and tests agree (scripts/pitfalls.ts, scripts/pages.ts).
  * `npm run check` compares; `npm run docs` copies the code into the documents.
  */
 import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
@@ -16,7 +16,7 @@ const faults = documents.flatMap((document) => {
   if (isWriting && current !== text) writeFileSync(document, current);
   const isStale = !isWriting && current !== text;
   return [
-    ...(isStale ? [`${document}: shows code that is not that file's any more; npm run docs copies it`] : []),
+    ...(isStale ? [`${document}: shows other code than its file; run npm run docs`] : []),
     ...deadLinks(document, current),
   ];
 });
@@ -24,7 +24,7 @@ faults.push(...pitfallFaults(), ...pageFaults(), ...misnamedServices());
 faults.forEach((fault) => console.log(fault));
 process.exitCode = faults.length === 0 ? 0 : 1;
 
-/** One that was copied and keeps the old name would take the other's messages, database and queue. */
+/** A copied service that keeps its old name would consume the other's messages and use its database. */
 function misnamedServices(): string[] {
   const readme = readFileSync("README.md", "utf8");
   return globSync("services/*/package.json").flatMap((file) => {
@@ -33,9 +33,9 @@ function misnamedServices(): string[] {
     const isNamed = readFileSync(`${folder}/src/main.ts`, "utf8").includes(`const name = "${name}";`);
     const manifest: { name: string } = JSON.parse(readFileSync(file, "utf8"));
     return [
-      ...(isNamed ? [] : [`${folder}/src/main.ts: has no const name = "${name}", the name that its folder has`]),
-      ...(manifest.name === `@amqp-idioms/${name}` ? [] : [`${file}: is not named @amqp-idioms/${name}`]),
-      ...(readme.includes(`(${folder}/README.md)`) ? [] : [`README.md: does not tell of ${folder}`]),
+      ...(isNamed ? [] : [`${folder}/src/main.ts: must contain const name = "${name}", the name of its folder`]),
+      ...(manifest.name === `@amqp-idioms/${name}` ? [] : [`${file}: must have the name @amqp-idioms/${name}`]),
+      ...(readme.includes(`(${folder}/README.md)`) ? [] : [`README.md: has no link to ${folder}/README.md`]),
     ];
   });
 }
@@ -53,5 +53,5 @@ function deadLinks(document: string, text: string): string[] {
   return targets
     .filter((target) => !/^([a-z]+:|#)/.test(target))
     .filter((target) => !existsSync(join(dirname(document), target.replace(/#.*$/, ""))))
-    .map((target) => `${document}: links to ${target}, which is not there`);
+    .map((target) => `${document}: links to ${target}, which does not exist`);
 }

@@ -1,4 +1,4 @@
-/** What docs/when-things-go-wrong.md and docs/operations.md say of tests and log lines is so. */
+/** Compares docs/when-things-go-wrong.md with the tests, and docs/operations.md with the log lines of the kit. */
 import { existsSync, globSync, readFileSync } from "node:fs";
 
 const failures = "docs/when-things-go-wrong.md";
@@ -7,8 +7,8 @@ const operations = "docs/operations.md";
 /** @returns a sentence for each fault */
 export function pageFaults(): string[] {
   return [failures, operations]
-    .flatMap((page) => (existsSync(page) ? [] : [`${page} is not there`]))
-    .concat(headingsWithoutTest(), testsThatAreNot(), linesUntold());
+    .flatMap((page) => (existsSync(page) ? [] : [`${page} does not exist`]))
+    .concat(headingsWithoutTest(), missingTests(), unexplainedLogLines());
 }
 
 function headingsWithoutTest(): string[] {
@@ -19,7 +19,7 @@ function headingsWithoutTest(): string[] {
     .map((part) => `${failures}: names no test under "${part.split("\n")[0]}"`);
 }
 
-function testsThatAreNot(): string[] {
+function missingTests(): string[] {
   return testsIn(readFileSync(failures, "utf8"))
     .filter(({ file, title }) => !existsSync(file) || !titlesIn(file).has(title))
     .map(({ file, title }) => `${failures}: ${file} has no test "${title}"`);
@@ -33,7 +33,7 @@ function testsIn(text: string): { file: string; title: string }[] {
   }));
 }
 
-/** Less the pitfalls' numbers. */
+/** Without the pitfalls' numbers. */
 function titlesIn(file: string): Set<string> {
   const texts = readFileSync(file, "utf8").matchAll(/(["'`])((?:\\.|(?!\1)[^\n])*)\1/g);
   return new Set(
@@ -41,8 +41,8 @@ function titlesIn(file: string): Set<string> {
   );
 }
 
-/** Each sentence that the kit logs as a warning or an error is explained: by what stands in it outside of `${…}`. */
-function linesUntold(): string[] {
+/** operations.md must contain the fixed parts, outside of `${…}`, of every text that the kit logs as a warning or an error. */
+function unexplainedLogLines(): string[] {
   const page = readFileSync(operations, "utf8");
   return globSync("packages/amqp-kit/src/**/*.ts").flatMap((file) => {
     const calls = readFileSync(file, "utf8").matchAll(/[lL]ogger\.(?:warn|error)\(([^]*?)\);\n/g);
@@ -55,6 +55,6 @@ function linesUntold(): string[] {
           .filter((part) => part.length > 8),
       )
       .filter((part) => !page.includes(part.replace(/[:;,]$/, "")))
-      .map((part) => `${operations}: does not say what the log line of ${file} means: ${part}`);
+      .map((part) => `${operations}: does not explain the log line of ${file}: ${part}`);
   });
 }

@@ -1,13 +1,13 @@
 /**
- * docs/pitfalls.md and the tests say the same, in both directions: each pitfall is there once, each test that the page names under it
- * exists with that title and says so with its number, `… (pitfall 18)`, and each test that says so is on the page.
+ * Compares docs/pitfalls.md with the tests, in both directions. The page has each pitfall once; each test that it names under a pitfall
+ * exists and ends in the pitfall's number, `… (pitfall 18)`; each test with such a number is named under that pitfall.
  */
 import { existsSync, globSync, readFileSync } from "node:fs";
 
 const page = "docs/pitfalls.md";
 const tests = "{packages/*,services/*,demo,bench,interop,scripts,chaos}/test/**/*.{test,test-d}.ts";
 
-/** The list is numbered from 1 on; what was added later has a letter, so that no number ever changes its meaning. */
+/** Pitfalls are numbered from 1. Later ones were inserted with a letter, so that no number ever changes its meaning. */
 const lastNumber = 123;
 const lettered = ["7a", "12a", "12b", "53a", "56a", "90a", "90b", "90c"];
 
@@ -18,7 +18,7 @@ interface Pitfall {
 
 /** @returns a sentence for each fault */
 export function pitfallFaults(): string[] {
-  if (!existsSync(page)) return [`${page} is not there`];
+  if (!existsSync(page)) return [`${page} does not exist`];
   const pitfalls = pitfallsOf(readFileSync(page, "utf8"));
   const numbers = Array.from({ length: lastNumber }, (_, index) => String(index + 1));
   const expected = [...numbers, ...lettered];
@@ -31,12 +31,10 @@ export function pitfallFaults(): string[] {
       .map(([number, count]) => `${page}: has pitfall ${number} ${count} times instead of once`),
     ...pitfalls
       .filter(({ number }) => !expected.includes(number))
-      .map(({ number }) => `${page}: has pitfall ${number}, which is not on the list in scripts/pitfalls.ts`),
+      .map(({ number }) => `${page}: has pitfall ${number}, which scripts/pitfalls.ts does not know`),
     ...pitfalls
       .filter(({ text }) => testsNamedIn(text).length === 0 && !/^\*\*Check\.\*\* .*\]\(/m.test(text))
-      .map(
-        ({ number }) => `${page}: pitfall ${number} names neither a test nor, with a link, the check that keeps it out`,
-      ),
+      .map(({ number }) => `${page}: pitfall ${number} names neither a test nor a check with a link`),
     ...[...named]
       .filter((test) => !marked.has(test))
       .map((test) => `${page}: no test has this title and number: ${test}`),
@@ -46,7 +44,7 @@ export function pitfallFaults(): string[] {
   ];
 }
 
-/** A heading per pitfall: `### 12a. What you see`. */
+/** One heading per pitfall: `### 12a. What you see`. */
 function pitfallsOf(text: string): Pitfall[] {
   return text
     .split(/^#{2,3} /m)
@@ -54,7 +52,7 @@ function pitfallsOf(text: string): Pitfall[] {
     .filter(({ number }) => number !== "");
 }
 
-/** A line per test: `- [file](../path) › title`, the title as it stands in the source, less its number. */
+/** One line per test: `- [file](../path) › title`. The title is that of the source, without its number. */
 function testsNamedIn(text: string): string[] {
   return [...text.matchAll(/^- \[[^\]]+\]\(\.\.\/([^)]+)\) › (.+)$/gm)].map(([, file, title]) => `${file} › ${title}`);
 }
