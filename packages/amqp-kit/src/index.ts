@@ -19,11 +19,10 @@ export type {
 } from "./contract.ts";
 
 // connect, and the six verbs: broadcast, listen; notify, subscribe; request, respond
-export { connect } from "./session.ts";
-export type { ConnectOptions } from "./session.ts";
+export { connect } from "./connect.ts";
 export type { Amqp, Consuming } from "./verbs.ts";
 export type { TlsOptions } from "./broker/tls.ts";
-export type { ListenOptions, RespondOptions, SubscribeOptions } from "./options.ts";
+export type { ConnectOptions, ListenOptions, RespondOptions, SubscribeOptions } from "./options.ts";
 export type { NotifyOptions } from "./notify/notifier.ts";
 export type { RequestOptions } from "./request-response/requester.ts";
 export type { Delivery } from "./messages/delivery.ts";

@@ -1,5 +1,8 @@
+import type { TlsOptions } from "./broker/tls.ts";
+import type { System } from "./contract.ts";
 import { UsageError } from "./errors.ts";
 import type { SubscriberOptions } from "./notify/subscriber.ts";
+import type { Logger } from "./telemetry/log.ts";
 
 /** Options of the verbs that take, and how those of all verbs are checked: a misspelt one would be ignored in silence. */
 
@@ -8,6 +11,26 @@ export const defaultRetryDelaysMs: readonly number[] = [1_000, 5_000, 30_000, 12
 export const maxConcurrency = 65_535;
 /** The broker takes back after 30 minutes what is not acknowledged (rabbitmq.com/docs/consumers#acknowledgement-timeout). */
 const maxInPlaceMs = 25 * 60_000;
+
+export interface ConnectOptions<S extends System, N extends keyof S & string> {
+  /** Returned by `defineSystem`. */
+  system: S;
+  /** The name of this service in the system. */
+  service: N;
+  /** The version of this service, written into the headers of the messages that it dead-letters. @default none */
+  version?: string;
+  /** Receives log lines: pino, or an object with the same four methods. @default none */
+  logger?: Logger;
+  /** Aborts waiting for a broker that is not available yet. */
+  signal?: AbortSignal;
+  /** Time limit of `close` in milliseconds. @default 5000 */
+  closeTimeoutMs?: number;
+  /**
+   * Certificates for amqps:// URLs. The broker's certificate must be valid, trusted and issued for the URL's host name: no option turns that
+   * check off. @default the authorities that Node.js trusts
+   */
+  tls?: TlsOptions | undefined;
+}
 
 export interface ListenOptions {
   /** Updates kept for a slow handler, here and in the queue; beyond that the oldest is dropped and counted. @default 1000 */

@@ -1,9 +1,10 @@
+/* oxlint-disable typescript/unbound-method -- the verbs are passed to be found in stack traces, not to be called */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Listener } from "./broadcast/listener.ts";
 import { Sender } from "./broadcast/sender.ts";
 import { Connection } from "./broker/connection.ts";
+import type { Intervals } from "./broker/intervals.ts";
 import { Publisher } from "./broker/publisher.ts";
-import type { TlsOptions } from "./broker/tls.ts";
 import {
   bindSubscription,
   declareApiExchange,
@@ -11,65 +12,26 @@ import {
   declareSubscription,
 } from "./broker/topology.ts";
 import { readUrls } from "./broker/url.ts";
-import type { Broadcast, Contract, Notification, Operation, Roles, System } from "./contract.ts";
-import { AmqpKitError, ClosedError, TopologyError, UsageError } from "./errors.ts";
+import { withCallerStack } from "./caller-stack.ts";
+import type { Broadcast, Contract, Notification, Operation, System } from "./contract.ts";
+import { ClosedError, TopologyError } from "./errors.ts";
 import { shortString } from "./messages/properties.ts";
 import { subscriptionQueue } from "./names.ts";
 import { Notifier } from "./notify/notifier.ts";
 import type { NotifyOptions } from "./notify/notifier.ts";
 import { Subscriber } from "./notify/subscriber.ts";
 import { checkOptions, maxConcurrency, positive, readSubscribeOptions } from "./options.ts";
-import type { ListenOptions, RespondOptions, SubscribeOptions } from "./options.ts";
+import type { ConnectOptions, ListenOptions, RespondOptions, SubscribeOptions } from "./options.ts";
 import { ArrivalClock } from "./request-response/arrival-clock.ts";
 import { Requester } from "./request-response/requester.ts";
 import type { RequestOptions } from "./request-response/requester.ts";
 import { Responder } from "./request-response/responder.ts";
+import { ServiceRoles } from "./service-roles.ts";
 import { silent, messageOf } from "./telemetry/log.ts";
 import type { Logger } from "./telemetry/log.ts";
-import type { Amqp, Consuming, Handler } from "./verbs.ts";
+import type { Consuming, Handler } from "./verbs.ts";
 
-export interface ConnectOptions<S extends System, N extends keyof S & string> {
-  system: S;
-  service: N;
-  /** Of the service: stands in the headers of the messages that it sets aside. @default none */
-  version?: string;
-  /** @default none */
-  logger?: Logger;
-  /** Ends the waiting for a broker that is not there yet. */
-  signal?: AbortSignal;
-  /** How long `close` may take, in milliseconds. @default 5000 */
-  closeTimeoutMs?: number;
-  /** For amqps: URLs. The broker's certificate must be valid, trusted and for the URL's host name: nothing switches that off. @default what Node.js trusts */
-  tls?: TlsOptions | undefined;
-}
-
-/**
- * Connects one service of a system, and declares what stands on the broker for it. Waits for a broker that is not there yet.
- * @param urls  one AMQP URL or several, of one cluster: the next is tried when one fails
- * @throws {ConnectionError} {TopologyError} at once, what no waiting mends: credentials, virtual host, certificates, flags, permissions
- * @throws {UsageError} certificates that cannot be read; a service that the system does not name; the signal's reason when it aborts
- */
-export async function connect<S extends System, N extends keyof S & string>(
-  urls: string | readonly string[],
-  options: ConnectOptions<S, N>,
-): Promise<Amqp<S[N]>> {
-  checkOptions("connect", options, ["system", "service", "version", "logger", "signal", "closeTimeoutMs", "tls"]);
-  if (options.tls !== undefined) checkOptions("connect, tls", options.tls, ["ca", "cert", "key"]);
-  options.signal?.throwIfAborted();
-  const session = new Session(urls, options);
-  const waiting = Promise.withResolvers<never>();
-  const onAbort = (): void => waiting.reject(options.signal?.reason);
-  options.signal?.addEventListener("abort", onAbort);
-  try {
-    await Promise.race([session.open(), waiting.promise]);
-  } catch (error) {
-    await session.close(options.signal?.aborted === true ? 0 : undefined);
-    throw error;
-  } finally {
-    options.signal?.removeEventListener("abort", onAbort);
-  }
-  return session;
-}
+type Verb = Parameters<typeof withCallerStack>[0];
 
 /** What `close` keeps back of its time for closing the connections themselves. */
 const closingMs = 500;
@@ -84,11 +46,11 @@ interface Running extends Consuming {
   abort(reason: Error): void;
 }
 
-class Session {
-  readonly #system: System;
+/** The connections of one service, and all that it does on them. */
+export class Session {
   readonly #service: string;
   readonly #version: string | undefined;
-  readonly #roles: Roles;
+  readonly #roles: ServiceRoles;
   readonly #logger: Logger;
   readonly #closeTimeoutMs: number;
   readonly #publishing: Connection;
@@ -103,20 +65,20 @@ class Session {
   /** No handler is at work any more, so nothing may be sent. */
   #isDrained = false;
 
-  constructor(urls: string | readonly string[], options: ConnectOptions<System, string>) {
+  constructor(
+    urls: string | readonly string[],
+    options: ConnectOptions<System, string>,
+    intervals: Partial<Intervals>,
+  ) {
     const { system, service, version, logger = silent, closeTimeoutMs = 5_000, tls } = options;
-    const roles = Object.hasOwn(system, service) ? system[service] : undefined;
-    if (roles === undefined)
-      throw new UsageError(`The system has no service "${service}". It has ${Object.keys(system).join(", ")}.`);
-    this.#system = system;
+    this.#roles = new ServiceRoles(system, service);
     this.#service = service;
     this.#version = version === undefined ? undefined : shortString("version", version);
-    this.#roles = roles;
     this.#logger = logger;
     this.#closeTimeoutMs = positive("closeTimeoutMs", closeTimeoutMs);
     const endpoints = readUrls(urls, tls);
-    this.#publishing = new Connection("publishing", endpoints, service, logger);
-    this.#consuming = new Connection("consuming", endpoints, service, logger);
+    this.#publishing = new Connection("publishing", endpoints, service, logger, intervals);
+    this.#consuming = new Connection("consuming", endpoints, service, logger, intervals);
     this.#clock = new ArrivalClock((stalledMs) =>
       logger.warn(
         { stalledMs },
@@ -129,7 +91,14 @@ class Session {
   }
 
   async open(): Promise<void> {
-    const { broadcasts = [], listens = [], notifies = [], subscribes = [], requests = [], responds = [] } = this.#roles;
+    const {
+      broadcasts = [],
+      listens = [],
+      notifies = [],
+      subscribes = [],
+      requests = [],
+      responds = [],
+    } = this.#roles.roles;
     const first = broadcasts.length + notifies.length > 0 ? this.#publishing : this.#consuming;
     await first.opened("if-fatal");
 
@@ -142,7 +111,7 @@ class Session {
       const notifier = new Notifier(
         this.#publishing,
         contract,
-        this.#subscribersOf(contract),
+        this.#roles.subscribersOf(contract),
         this.#service,
         this.#logger,
       );
@@ -165,6 +134,7 @@ class Session {
       await this.#requester.start();
     }
   }
+
   get isReady(): boolean {
     if (this.#closed !== undefined) return false;
     const connections = [this.#publishing, this.#consuming].filter((connection) => connection.isStarted);
@@ -173,26 +143,26 @@ class Session {
   }
 
   broadcast(contract: Broadcast, message: unknown): Promise<void> {
-    return this.#call("broadcast", async () => {
+    return this.#call(this.broadcast, async () => {
       const sender = this.#senders.get(contract);
-      if (sender === undefined) throw this.#hasNoRole("broadcasts", contract);
+      if (sender === undefined) throw this.#roles.missing("broadcasts", contract);
       await sender.send(contract, message);
     });
   }
 
   listen(contract: Broadcast, handler: Handler<unknown>, options: ListenOptions = {}): Promise<Consuming> {
-    return this.#call("listen", async () => {
-      this.#checkRole("listens", contract, handler);
+    return this.#consume(this.listen, () => {
+      this.#roles.check("listens", contract, handler);
       checkOptions("listen", options, ["maxBuffered"]);
       const maxBuffered = positive("maxBuffered", options.maxBuffered ?? 1_000);
-      return this.#start(new Listener(this.#consuming, contract, handler, maxBuffered, this.#logger));
+      return new Listener(this.#consuming, contract, handler, maxBuffered, this.#logger);
     });
   }
 
   notify(contract: Notification, message: unknown, options: NotifyOptions = {}): Promise<void> {
-    return this.#call("notify", async () => {
+    return this.#call(this.notify, async () => {
       const notifier = this.#notifiers.get(contract);
-      if (notifier === undefined) throw this.#hasNoRole("notifies", contract);
+      if (notifier === undefined) throw this.#roles.missing("notifies", contract);
       checkOptions("notify", options, ["messageId", "timeoutMs", "signal"]);
       if (options.timeoutMs !== undefined) positive("timeoutMs", options.timeoutMs);
       await notifier.notify(contract, message, options);
@@ -200,18 +170,18 @@ class Session {
   }
 
   subscribe(contract: Notification, handler: Handler<unknown>, options: SubscribeOptions = {}): Promise<Consuming> {
-    return this.#call("subscribe", async () => {
-      this.#checkRole("subscribes", contract, handler);
+    return this.#consume(this.subscribe, () => {
+      this.#roles.check("subscribes", contract, handler);
       const settings = { service: this.#service, version: this.#version, ...readSubscribeOptions(options) };
       const connections = { consuming: this.#consuming, publishing: this.#publishing };
-      return this.#start(new Subscriber(connections, contract, handler, settings, this.#logger));
+      return new Subscriber(connections, contract, handler, settings, this.#logger);
     });
   }
 
   request(contract: Operation, request: unknown, options: RequestOptions = {}): Promise<unknown> {
-    return this.#call("request", async () => {
-      const requester = this.#roles.requests?.includes(contract) === true ? this.#requester : undefined;
-      if (requester === undefined) throw this.#hasNoRole("requests", contract);
+    return this.#call(this.request, async () => {
+      const requester = this.#roles.roles.requests?.includes(contract) === true ? this.#requester : undefined;
+      if (requester === undefined) throw this.#roles.missing("requests", contract);
       checkOptions("request", options, ["idempotencyKey", "timeoutMs", "signal"]);
       if (options.timeoutMs !== undefined) positive("timeoutMs", options.timeoutMs);
       return requester.request(contract, request, options);
@@ -219,8 +189,8 @@ class Session {
   }
 
   respond(contract: Operation, handler: Handler<unknown>, options: RespondOptions = {}): Promise<Consuming> {
-    return this.#call("respond", async () => {
-      this.#checkRole("responds", contract, handler);
+    return this.#consume(this.respond, () => {
+      this.#roles.check("responds", contract, handler);
       checkOptions("respond", options, ["concurrency"]);
       const settings = {
         service: this.#service,
@@ -228,9 +198,7 @@ class Session {
       };
       this.#replies ??= new Publisher(this.#publishing, "");
       const connections = { consuming: this.#consuming, publishing: this.#publishing };
-      return this.#start(
-        new Responder(connections, this.#replies, this.#clock, contract, handler, settings, this.#logger),
-      );
+      return new Responder(connections, this.#replies, this.#clock, contract, handler, settings, this.#logger);
     });
   }
 
@@ -280,22 +248,20 @@ class Session {
     await Promise.all(parts.map((part) => part.close()));
   }
 
-  /** Runs a verb; its errors show where it was called. */
-  async #call<T>(verb: string, work: () => Promise<T>): Promise<T> {
-    const here = new Error(verb);
-    try {
-      const isTaking = ["listen", "subscribe", "respond"].includes(verb);
-      if (this.#isDrained || (isTaking && this.#closed !== undefined)) {
-        throw new ClosedError("This connection was closed.");
-      }
-      return await work();
-    } catch (error) {
-      if (error instanceof AmqpKitError) {
-        const [, , , ...frames] = (here.stack ?? "").split("\n");
-        error.stack = [`${error.name}: ${error.message}`, ...frames].join("\n");
-      }
-      throw error;
-    }
+  /** Runs a verb. */
+  #call<T>(verb: Verb, work: () => Promise<T>): Promise<T> {
+    return withCallerStack(verb, async () => {
+      if (this.#isDrained) throw closed();
+      return work();
+    });
+  }
+
+  /** Runs a verb that starts a consumer. */
+  #consume(verb: Verb, create: () => Running): Promise<Consuming> {
+    return this.#call(verb, async () => {
+      if (this.#closed !== undefined) throw closed();
+      return this.#start(create());
+    });
   }
 
   async #start(consumer: Running): Promise<Consuming> {
@@ -326,21 +292,8 @@ class Session {
       }
     }
   }
+}
 
-  #subscribersOf(notification: Notification): string[] {
-    return Object.keys(this.#system).filter((service) => this.#system[service]?.subscribes?.includes(notification));
-  }
-
-  #checkRole(role: keyof Roles, contract: Contract, handler: unknown): void {
-    const contracts: readonly Contract[] = this.#roles[role] ?? [];
-    if (!contracts.includes(contract)) throw this.#hasNoRole(role, contract);
-    if (typeof handler !== "function") throw new UsageError(`The handler of "${contract.name}" must be a function.`);
-  }
-
-  #hasNoRole(role: keyof Roles, contract: Contract | undefined): UsageError {
-    const name = contract?.name ?? "this contract";
-    return new UsageError(
-      `Service "${this.#service}" has no role for it: list "${name}" under its ${role} in defineSystem.`,
-    );
-  }
+function closed(): ClosedError {
+  return new ClosedError("This connection was closed.");
 }
