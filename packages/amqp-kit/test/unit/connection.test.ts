@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { backoffMs } from "../../src/broker/backoff.ts";
 import { replyCodeOf } from "../../src/broker/channel.ts";
+import { defaultIntervals } from "../../src/broker/intervals.ts";
 import { nameOf, readUrls } from "../../src/broker/url.ts";
 import { ConnectionError } from "../../src/index.ts";
 
@@ -172,3 +173,7 @@ function thrownBy(work: () => unknown): unknown {
   }
   return undefined;
 }
+
+test("A dial has 10 s, a node of several 5 s to answer, and what is declared is re-declared every 5 s", () => {
+  expect(defaultIntervals).toEqual({ dialTimeoutMs: 10_000, unansweredMs: 5_000, refreshMs: 5_000 });
+});
