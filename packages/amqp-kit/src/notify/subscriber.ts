@@ -71,24 +71,15 @@ export class Subscriber<C extends Notification> {
     this.#options = options;
     this.#logger = logger;
     this.#failures = new FailureRoute(publishing, { queue, service, version, delaysMs }, logger);
-    const declareAndBind = async (): Promise<void> => {
-      await declareSubscription(consuming, queue, delaysMs);
-      const isBound = await bindSubscription(consuming, contract, queue);
-      if (isBound !== this.#isBound) {
-        const text = isBound ? "bound to the notifier's exchange" : "the notifier's exchange does not exist yet";
-        logger.info({ contract: contract.name, refreshMs: consuming.refreshMs }, text);
-      }
-      this.#isBound = isBound;
-    };
     this.#consumer = new Consumer(consuming, {
       name: queue,
       prefetch: concurrency,
       isSuspect,
       setUp: async () => {
-        await declareAndBind();
+        await this.#declareAndBind(consuming, queue, delaysMs);
         return queue;
       },
-      refresh: declareAndBind,
+      refresh: () => this.#declareAndBind(consuming, queue, delaysMs),
       onMessage: (incoming) => this.#handle(incoming),
       logger,
     });
@@ -116,6 +107,16 @@ export class Subscriber<C extends Notification> {
 
   abort(reason: Error): void {
     this.#consumer.abort(reason);
+  }
+
+  async #declareAndBind(consuming: Connection, queue: string, delaysMs: readonly number[]): Promise<void> {
+    await declareSubscription(consuming, queue, delaysMs);
+    const isBound = await bindSubscription(consuming, this.#contract, queue);
+    if (isBound !== this.#isBound) {
+      const text = isBound ? "bound to the notifier's exchange" : "the notifier's exchange does not exist yet";
+      this.#logger.info({ contract: this.#contract.name, refreshMs: consuming.refreshMs }, text);
+    }
+    this.#isBound = isBound;
   }
 
   #watch(isAvailable: () => Promise<boolean>): Availability {
