@@ -18,7 +18,7 @@ import type { Logger } from "../telemetry/log.ts";
 const maxWaiting = 1_000;
 export const maxWaitingBytes = 16 * 1024 * 1024;
 
-/** Lower in tests that wait for them. */
+/** Tests that wait for them pass shorter ones. */
 interface SenderIntervals {
   /** A message that could not be written for this long is dropped. */
   staleMs: number;

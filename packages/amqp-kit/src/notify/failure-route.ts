@@ -25,7 +25,7 @@ import type { Logger } from "../telemetry/log.ts";
 const attemptHeader = "amqp-kit-attempt";
 const firstFailedHeader = "amqp-kit-first-failed-at";
 
-/** Lower in tests that wait for them. */
+/** Tests that wait for them pass shorter ones. */
 interface FailureIntervals {
   /** While a confirm is missing, it is reported this often. */
   reportIntervalMs: number;

@@ -22,7 +22,7 @@ import type { Logger } from "../telemetry/log.ts";
 
 const maxPending = 1_000;
 
-/** Lower in tests that wait for them. */
+/** Tests that wait for them pass shorter ones. */
 interface RequesterIntervals extends CheckIntervals {
   /** Time for a reply to arrive after the channel of its unconfirmed request was lost. */
   graceMs: number;
@@ -32,7 +32,8 @@ const defaultIntervals: RequesterIntervals = { firstCheckMs: 100, checkIntervalM
 
 export interface RequestOptions {
   /**
-   * Identifies the effect. Repeat a failed request with the same key: the responder then executes it once. 1 to 255 bytes.
+   * Identifies the effect. Repeat a failed request with the same key: a responder that stores the key lets the request take effect once.
+   * 1 to 255 bytes.
    * @default the message id, which is new for each call
    */
   idempotencyKey?: string;

@@ -161,11 +161,10 @@ export class Responder<O extends Operation> {
         emit("reply-undeliverable", { contract, messageId: deliveryOf(message, abort.signal).messageId });
         this.#logger.warn({ contract, error: messageOf(outcome.error) }, "reply undeliverable");
         return incoming.ack();
-      case "unconfirmed": {
+      case "unconfirmed":
         // Another responder can answer it, or this one later. The broker expires it at its time limit.
         this.#logger.warn({ contract, error: messageOf(outcome.error) }, "reply not confirmed, request requeued");
         return incoming.requeue();
-      }
       case "closed":
         return incoming.requeue();
     }
