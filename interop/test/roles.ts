@@ -51,16 +51,14 @@ export const test = base
   )
   .extend(
     "service",
-    ({ vhost, cleanup }) =>
+    ({ vhost, dataFolder, cleanup }) =>
       async (name: Service, ...args: string[]): Promise<ServiceProcess> =>
         cleanup(
           await startProcess({
             name,
             main: join(services, name, "src/main.ts"),
             args,
-            env: { AMQP_URL: vhost.url, DATA_DIR: "memory://", PORT: "0" },
-            // An embedded database starts slowly on a busy machine
-            readyTimeoutMs: 60_000,
+            env: { AMQP_URL: vhost.url, DATA_DIR: await dataFolder(name), PORT: "0" },
           }),
         ),
   );

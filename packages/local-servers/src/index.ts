@@ -4,6 +4,7 @@ export { startRabbitMq, type StartRabbitMqOptions } from "./rabbitmq/start.ts";
 export * from "./rabbitmq/cluster.ts";
 export * from "./rabbitmq/virtual-host.ts";
 export * from "./rabbitmq/management.ts";
+export * from "./rabbitmq/management-answers.ts";
 export { handshake } from "./rabbitmq/handshake.ts";
 export * from "./postgres/server.ts";
 export * from "./postgres/start.ts";

@@ -89,6 +89,8 @@ const ways: Record<
       image: postgresImage,
       ports: { 5432: port },
       environment: { POSTGRES_PASSWORD: password },
+      // A killed server loses nothing without fsync, only a machine that loses its power does
+      command: ["postgres", "-c", "fsync=off", "-c", "full_page_writes=off"],
       startedMessage: /ready to accept connections/,
     });
     return OwnedPostgres.start(engine, `postgres://postgres:${password}@${engine.host}:${port}/postgres`, "container");

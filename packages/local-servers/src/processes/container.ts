@@ -12,6 +12,8 @@ export interface ContainerOptions {
   /** Port in the container → port on this machine, published on 127.0.0.1. Fixed, so that a restart changes no address */
   ports: Record<number, number>;
   environment?: Record<string, string>;
+  /** Instead of the image's own arguments. @default those of the image */
+  command?: string[];
   /** Path in the container → content, with its permissions unless anybody may read it */
   files?: Record<string, string | { content: string; mode: number }>;
   /** A broker's data folder is named after it. @default "local-servers" */
@@ -97,6 +99,7 @@ export class ContainerEngine implements ServerEngine {
       .withStartupTimeout(180_000)
       // Our watchdog removes it: the one of testcontainers would itself stay for ten seconds after the end
       .withAutoCleanup(false);
+    if (options.command !== undefined) container.withCommand(options.command);
     let created: ContainerEngine | undefined;
     container.onCreated = async (id) => {
       created = new ContainerEngine(client, id, host, options);

@@ -27,9 +27,12 @@ export interface PrivateFolder {
   remove(): Promise<void>;
 }
 
-/** A temporary folder that only this account reads; `remove` takes it away, as the end of this process does. */
-export async function privateFolder(name: string, account: Account): Promise<PrivateFolder> {
-  const path = await mkdtemp(join(tmpdir(), `${name}-`));
+/**
+ * Makes a temporary folder that only this account can read. `remove` deletes it, and so does the end of this process.
+ * @param parent  the folder it is in. @default the system's folder for temporary files
+ */
+export async function privateFolder(name: string, account: Account, parent = tmpdir()): Promise<PrivateFolder> {
+  const path = await mkdtemp(join(parent, `${name}-`));
   const release = guard({ folder: path });
   await chmod(path, 0o700);
   if (account !== undefined) await chown(path, account.uid, account.gid);

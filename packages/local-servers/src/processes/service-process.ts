@@ -12,7 +12,7 @@ export interface StartProcessOptions {
   /** A program; nothing is interpreted by a shell */
   command?: string;
   args?: readonly string[];
-  /** Beside PATH, HOME, LANG and TMPDIR, which are this process's own; nothing else of its environment is passed on */
+  /** The process gets these, and PATH, HOME, LANG, TMPDIR and NODE_COMPILE_CACHE of this process; nothing else of its environment */
   env?: Readonly<Record<string, string | undefined>>;
   cwd?: string;
   /** For messages. @default the file's name */
@@ -77,7 +77,9 @@ export async function startProcess(options: StartProcessOptions): Promise<Servic
   const command = main === undefined ? options.command : process.execPath;
   if (command === undefined) throw new TypeError('startProcess needs "main" or "command".');
   const name = options.name ?? basename(main ?? command);
-  const inherited = ["PATH", "HOME", "LANG", "TMPDIR"].map((key) => [key, process.env[key]] as const);
+  const inherited = ["PATH", "HOME", "LANG", "TMPDIR", "NODE_COMPILE_CACHE"].map(
+    (key) => [key, process.env[key]] as const,
+  );
   const child = spawn(command, main === undefined ? args : [main, ...args], {
     cwd,
     env: { ...Object.fromEntries(inherited), ...options.env },

@@ -1,95 +1,27 @@
-/** Arguments of queues, exchanges and policies, such as `{ "x-max-length": 10 }`. */
-export type Arguments = Record<string, string | number | boolean>;
-
-export interface QueueInfo {
-  name: string;
-  type: string;
-  /** Where it is, or its leader: `rabbit@host` */
-  node: string;
-  /** Of a quorum queue */
-  members?: string[];
-  durable: boolean;
-  auto_delete: boolean;
-  exclusive: boolean;
-  arguments: Arguments;
-  /** Counts are absent until the broker has first gathered them, up to a second after a queue was made. */
-  messages?: number;
-  messages_ready?: number;
-  messages_unacknowledged?: number;
-  consumers?: number;
-}
-
-export interface ExchangeInfo {
-  name: string;
-  type: string;
-  durable: boolean;
-  auto_delete: boolean;
-  internal: boolean;
-  arguments: Arguments;
-}
-
-export interface BindingInfo {
-  source: string;
-  destination: string;
-  destination_type: "queue" | "exchange";
-  routing_key: string;
-  arguments: Arguments;
-}
-
-export interface ConsumerInfo {
-  consumer_tag: string;
-  queue: { name: string };
-  ack_required: boolean;
-  exclusive: boolean;
-  prefetch_count: number;
-  channel_details: { name: string; connection_name: string };
-}
-
-export interface ConnectionInfo {
-  name: string;
-  user: string;
-  state?: string;
-  channels?: number;
-  client_properties?: Record<string, unknown>;
-}
-
-export interface ChannelInfo {
-  name: string;
-  number: number;
-  consumer_count?: number;
-  messages_unacknowledged?: number;
-  messages_unconfirmed?: number;
-  connection_details?: { name: string };
-}
-
-export interface FetchedMessage {
-  payload: string;
-  payload_encoding: "string" | "base64";
-  exchange: string;
-  routing_key: string;
-  redelivered: boolean;
-  message_count: number;
-  properties: { headers?: Record<string, unknown> } & Record<string, unknown>;
-}
-
-export interface Permissions {
-  vhost: string;
-  /** Regular expressions over names of exchanges and queues; "" permits nothing. */
-  configure: string;
-  write: string;
-  read: string;
-}
+import type {
+  Arguments,
+  QueueInfo,
+  ExchangeInfo,
+  BindingInfo,
+  ConsumerInfo,
+  ConnectionInfo,
+  ChannelInfo,
+  FetchedMessage,
+  Permissions,
+} from "./management-answers.ts";
 
 /** The broker seen from outside, by its management API. Lists show what the broker last gathered: wait with `expect.poll`. */
 export class Management {
   readonly #base: string;
+  readonly #user: string;
   readonly #authorization: string;
 
   /** @param url with credentials: `http://user:password@host:port` */
   constructor(url: string) {
     const { origin, pathname, username, password } = new URL(url);
     this.#base = `${origin}${pathname === "/" ? "" : pathname}/api`;
-    const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+    this.#user = decodeURIComponent(username);
+    const credentials = `${this.#user}:${decodeURIComponent(password)}`;
     this.#authorization = `Basic ${Buffer.from(credentials).toString("base64")}`;
   }
 
@@ -264,6 +196,18 @@ export class Management {
 
   async deleteUser(name: string): Promise<void> {
     await this.#send("DELETE", path("users", name));
+  }
+
+  /** Deletes all virtual hosts, and all users but the one of this class, and creates an empty "/". */
+  async deleteAll(): Promise<void> {
+    const [vhosts, users] = await Promise.all([
+      this.#get<{ name: string }[]>("/vhosts"),
+      this.#get<{ name: string }[]>("/users"),
+    ]);
+    await Promise.all(vhosts.map(({ name }) => this.deleteVirtualHost(name)));
+    await Promise.all(users.filter(({ name }) => name !== this.#user).map(({ name }) => this.deleteUser(name)));
+    await this.createVirtualHost("/");
+    await this.grant(this.#user, { vhost: "/", configure: ".*", write: ".*", read: ".*" });
   }
 
   async #get<T>(resource: string): Promise<T> {

@@ -1,37 +1,28 @@
 /** `test` of vitest, extended: each test gets a virtual host of its own, and what it opens is closed after it. */
-import { once } from "node:events";
-import { connect } from "node:net";
-import { text } from "node:stream/consumers";
-import { beforeAll, inject, test as base } from "vitest";
-import { type Closeable, closeAll } from "./closing.ts";
+import { beforeAll, test as base } from "vitest";
 import { createDatabase } from "../postgres/database.ts";
 import type { RabbitMq, RabbitMqSource, SharedBroker } from "../rabbitmq/broker.ts";
 import { startRabbitMq, type StartRabbitMqOptions } from "../rabbitmq/start.ts";
-import type { SharedServers } from "./shared-servers.ts";
 import { createVirtualHost } from "../rabbitmq/virtual-host.ts";
+import { type Closeable, closeAll } from "./closing.ts";
+import { createDataFolder } from "./data-folder.ts";
+import { leaseBroker } from "./pooled-broker.ts";
+import { ask, type SharedServers } from "./run-api.ts";
 
-export { closeAll };
+export { closeAll, createDataFolder };
 
 /** Registers what is to be closed after the test, newest first; hands it back. */
 export type Cleanup = <T extends Closeable>(opened: T) => T;
 
-let asked: Promise<SharedServers> | undefined;
+let servers: Promise<SharedServers> | undefined;
 
-/** The servers of this run: the first who asks has them started. */
+/** The servers of this run: the first test that asks starts them. */
 function sharedServers(): Promise<SharedServers> {
-  asked ??= askForServers();
-  return asked;
+  servers ??= ask("shared-servers", undefined);
+  return servers;
 }
 
-async function askForServers(): Promise<SharedServers> {
-  const socket = connect(inject("localServersPort"), "127.0.0.1");
-  await once(socket, "connect");
-  const answer: SharedServers | { error: string } = JSON.parse(await text(socket));
-  if ("error" in answer) throw new Error(answer.error);
-  return answer;
-}
-
-// Starting servers is not the first test's time: an image may have to be fetched
+// The start of the servers does not count as the first test's time: it may include the download of an image
 beforeAll(async () => {
   await sharedServers();
 }, 15 * 60_000);
@@ -45,14 +36,24 @@ const privateSources = {
 } as const satisfies Record<RabbitMqSource, readonly RabbitMqSource[]>;
 
 /**
- * A broker of one's own, of the shared one's kind.
- * @returns undefined where there need not be one to be had: beside a named broker
+ * Starts a private broker of the shared broker's kind, for one that `ownBroker` cannot be: with TLS, for instance.
+ * @returns undefined beside a named broker, if this machine can start none
  */
 export async function privateBroker(
   broker: SharedBroker,
   options: Pick<StartRabbitMqOptions, "tls"> = {},
 ): Promise<RabbitMq | undefined> {
-  const starting = startRabbitMq({ from: privateSources[broker.source], env: {}, ...options });
+  return ifPossible(
+    broker,
+    startRabbitMq({
+      from: privateSources[broker.source],
+      env: { RABBITMQ_IMAGE: process.env["RABBITMQ_IMAGE"] },
+      ...options,
+    }),
+  );
+}
+
+function ifPossible(broker: SharedBroker, starting: Promise<RabbitMq>): Promise<RabbitMq | undefined> {
   return broker.source === "named" ? starting.catch(() => undefined) : starting;
 }
 
@@ -63,7 +64,7 @@ export const needsPrivateBroker =
 export const test = base
   .extend("broker", { scope: "worker" }, async () => (await sharedServers()).broker)
   .extend("ownBrokerOfFile", { scope: "file" }, async ({ broker }, { onCleanup }) => {
-    const own = await privateBroker(broker);
+    const own = await ifPossible(broker, leaseBroker(privateSources[broker.source]));
     if (own !== undefined) onCleanup(() => closeAll([own]));
     return own;
   })
@@ -72,6 +73,7 @@ export const test = base
     await ownBrokerOfFile.thaw();
     await ownBrokerOfFile.start();
     await ownBrokerOfFile.clearMemoryAlarm();
+    await ownBrokerOfFile.clearDiskAlarm();
     return ownBrokerOfFile;
   })
   .extend("vhost", async ({ broker }, { onCleanup }) => {
@@ -103,6 +105,12 @@ export const test = base
   .extend("databaseOfFile", ({ databaseOfFileOrReason, skip }) => {
     const { url, reason } = databaseOfFileOrReason;
     return url === undefined ? skip(reason) : { url };
+  })
+  // oxlint-disable-next-line no-empty-pattern -- vitest reads the parameters, and needs a pattern
+  .extend("dataFolder", async ({}, { onCleanup }) => async (subfolder?: string): Promise<string> => {
+    const folder = await createDataFolder(subfolder);
+    onCleanup(() => closeAll([folder]));
+    return folder.path;
   })
   // oxlint-disable-next-line no-empty-pattern -- vitest reads the parameters, and needs a pattern
   .extend("cleanupOfFile", { scope: "file" }, async ({}, { onCleanup }): Promise<Cleanup> => closingLater(onCleanup))

@@ -6,12 +6,14 @@ import type { DatabaseLocation } from "../../src/index.ts";
 /** A PostgreSQL database of each test's own. */
 export const onPostgres = base.extend("location", ({ database }): DatabaseLocation => ({ url: database.url }));
 
-/** An embedded one of each test's own, in memory. */
-const embedded = base.extend("location", (): DatabaseLocation => ({ dataDir: "memory://" }));
+/** An embedded database in a folder of each test's own. */
+const onEmbedded = base.extend("location", async ({ dataFolder }): Promise<DatabaseLocation> => ({
+  dataDir: await dataFolder(),
+}));
 
 export const databases = [
   ["PostgreSQL", onPostgres],
-  ["the embedded database", embedded],
+  ["the embedded database", onEmbedded],
 ] as const;
 
 export const silent = { debug() {}, info() {}, warn() {}, error() {} };

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -75,6 +75,18 @@ test("kill -9 while the folder is created leaves one that can be opened", async 
   await creating.kill();
   const database = cleanup(await openDatabase<Tables>({ dataDir: folder }, options));
   expect(await effects(database)).toEqual([]);
+});
+
+test("A folder that local-servers has prepared is opened as it is, and not created anew", async ({
+  dataFolder,
+  cleanup,
+}) => {
+  const folder = await dataFolder();
+  const created = (): number => statSync(join(folder, "pgdata", "PG_VERSION")).ino;
+  const before = created();
+  const database = cleanup(await openDatabase<Tables>({ dataDir: folder }, options));
+  expect(await effects(database)).toEqual([]);
+  expect(created()).toBe(before);
 });
 
 test("a folder that cannot be written to is an error that says so", async ({ folder }) => {

@@ -1,25 +1,11 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type OutputLine, startProcess } from "@amqp-idioms/local-servers";
-import { test as base } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
 import type { DatabaseLocation } from "../../src/index.ts";
-import { onPostgres } from "./databases.ts";
+import { databases } from "./databases.ts";
 
 const processes = fileURLToPath(new URL("processes/", import.meta.url));
-
-const inFolder = base.extend("location", async ({ cleanup }): Promise<DatabaseLocation> => {
-  const dataDir = await mkdtemp(join(tmpdir(), "outbox-"));
-  cleanup(() => rm(dataDir, { recursive: true, force: true }));
-  return { dataDir };
-});
-
-const databases = [
-  ["PostgreSQL", onPostgres],
-  ["the embedded database", inFolder],
-] as const;
 
 function start(location: DatabaseLocation, killAt?: string) {
   return startProcess({

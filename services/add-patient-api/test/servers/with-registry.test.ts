@@ -26,8 +26,8 @@ test("POST, 201, GET; everybody is notified once", async ({ database, startServi
   await expect.poll(() => notified).toEqual([patient.patientId]);
 });
 
-test("POST, 201, GET on the embedded database as well", async ({ startService }) => {
-  await startService("patient-registry", { DATA_DIR: "memory://" });
+test("POST, 201, GET on the embedded database as well", async ({ dataFolder, startService }) => {
+  await startService("patient-registry", { DATA_DIR: await dataFolder("patient-registry") });
   const api = await startService("add-patient-api");
   const created = await post(api, person);
   expect(created.status).toBe(201);

@@ -19,13 +19,13 @@ const options = {
 const onPostgres = base.extend("registry", async ({ database, cleanup }) =>
   cleanup(await openDatabase<RegistryTables>({ url: database.url }, options)),
 );
-const inMemory = base.extend("registry", async ({ cleanup }) =>
-  cleanup(await openDatabase<RegistryTables>({ dataDir: "memory://" }, options)),
+const onEmbedded = base.extend("registry", async ({ dataFolder, cleanup }) =>
+  cleanup(await openDatabase<RegistryTables>({ dataDir: await dataFolder() }, options)),
 );
 
 describe.for([
   ["PostgreSQL", onPostgres],
-  ["the embedded database", inMemory],
+  ["the embedded database", onEmbedded],
 ] as const)("on %s", ([, test]) => {
   test("a key is kept for 24 hours", async ({ registry }) => {
     const first = await registerPatient(registry, person, "key-1");

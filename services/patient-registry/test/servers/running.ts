@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { addPatient, getPatient, patientAdded, system } from "@amqp-idioms/contracts";
 import type { NewPatient, Patient } from "@amqp-idioms/contracts";
 import { startProcess } from "@amqp-idioms/local-servers";
@@ -41,12 +38,9 @@ type Environment = Readonly<Record<string, string>>;
 export const onPostgres = test.extend("stored", async ({ database }): Promise<Environment> => ({
   DATABASE_URL: database.url,
 }));
-// oxlint-disable-next-line no-empty-pattern -- vitest reads the parameters, and needs a pattern
-export const onEmbedded = test.extend("stored", async ({}, { onCleanup }): Promise<Environment> => {
-  const DATA_DIR = await mkdtemp(join(tmpdir(), "patient-registry-"));
-  onCleanup(() => rm(DATA_DIR, { recursive: true }));
-  return { DATA_DIR };
-});
+export const onEmbedded = test.extend("stored", async ({ dataFolder }): Promise<Environment> => ({
+  DATA_DIR: await dataFolder("patient-registry"),
+}));
 
 interface Heard {
   messageId: string | undefined;
