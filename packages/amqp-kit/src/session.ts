@@ -80,10 +80,7 @@ export class Session {
     this.#publishing = new Connection("publishing", endpoints, service, logger, intervals);
     this.#consuming = new Connection("consuming", endpoints, service, logger, intervals);
     this.#clock = new ArrivalClock((stalledMs) =>
-      logger.warn(
-        { stalledMs },
-        "this process stood still: its event loop was blocked, or it was frozen. Heartbeats and messages have waited",
-      ),
+      logger.warn({ stalledMs }, "event loop stalled: heartbeats and messages waited"),
     );
     // A service with half of its connections takes requests that it cannot answer
     this.#publishing.on("open", () => this.#consuming.wake());
@@ -218,7 +215,7 @@ export class Session {
     const drainMs = Math.max(remainingMs() - closingMs, remainingMs() / 2);
     await Promise.race([
       this.#drain().catch((error: unknown) =>
-        this.#logger.warn({}, `not everything was closed in order: ${messageOf(error)}`),
+        this.#logger.warn({ error: messageOf(error) }, "some resources failed to close"),
       ),
       sleep(drainMs, undefined, { signal: patience.signal }).catch(() => undefined),
     ]);
@@ -232,8 +229,7 @@ export class Session {
     const unconfirmed = [...this.#notifiers.values(), ...this.#running].flatMap((part) => part.unconfirmed);
     this.#clock.stop();
     await Promise.all([this.#publishing.close(remainingMs()), this.#consuming.close(remainingMs())]);
-    if (unconfirmed.length > 0)
-      this.#logger.warn({ unconfirmed }, "closed before the broker had confirmed these messages");
+    if (unconfirmed.length > 0) this.#logger.warn({ unconfirmed }, "closed with unconfirmed messages");
     return unconfirmed;
   }
 
@@ -287,7 +283,7 @@ export class Session {
         return;
       } catch (error) {
         if (error instanceof TopologyError || error instanceof ClosedError) throw error;
-        this.#logger.warn({ service: this.#service }, `cannot declare: ${messageOf(error)}; trying again`);
+        this.#logger.warn({ service: this.#service, error: messageOf(error) }, "cannot declare, retrying");
         await sleep(declarePauseMs);
       }
     }

@@ -229,8 +229,8 @@ export class Connection extends EventEmitter<ConnectionEvents> {
         }
         const delayMs = schedule.dialFailed();
         this.#logger.warn(
-          { connection: this.#purpose, delayMs },
-          `${adviceFor(error, endpoint)} Next attempt in ${delayMs} ms.`,
+          { connection: this.#purpose, delayMs, error: adviceFor(error, endpoint) },
+          "cannot connect, retrying",
         );
         await this.#wait(delayMs, true);
       }
@@ -264,28 +264,25 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     model.on("blocked", (reason) => {
       this.isBlocked = true;
       emit("connection", { purpose: this.#purpose, state: "blocked" });
-      this.#logger.warn(
-        { connection: this.#purpose, reason },
-        "the broker takes no messages for now (its memory or disk alarm)",
-      );
+      this.#logger.warn({ connection: this.#purpose, reason }, "broker blocked: memory or disk alarm");
       this.emit("blocked");
     });
     model.on("unblocked", () => {
       this.isBlocked = false;
       this.#unblocked.open();
       emit("connection", { purpose: this.#purpose, state: "unblocked" });
-      this.#logger.info({ connection: this.#purpose }, "the broker takes messages again");
+      this.#logger.info({ connection: this.#purpose }, "broker unblocked");
       this.emit("unblocked");
     });
     if (this.#isClosing) return;
     this.#model = model;
     this.#open.resolve(model);
     emit("connection", { purpose: this.#purpose, state: "open" });
-    this.#logger.info({ connection: this.#purpose }, `connected to ${nameOf(endpoint)}`);
+    this.#logger.info({ connection: this.#purpose, broker: nameOf(endpoint) }, "connected");
     this.emit("open");
   }
 
-  /** Called from within amqplib's own event, so that nobody is handed a connection that is gone. */
+  /** Called from within amqplib's own event, so that no caller gets a connection that is lost. */
   #onLost(model: ChannelModel): void {
     if (this.#model !== model) return;
     this.#model = undefined;
@@ -293,7 +290,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     this.#unblocked.open();
     this.#renew();
     emit("connection", { purpose: this.#purpose, state: "lost" });
-    this.#logger.warn({ connection: this.#purpose }, `connection lost: ${messageOf(this.#lastError)}`);
+    this.#logger.warn({ connection: this.#purpose, error: messageOf(this.#lastError) }, "connection lost");
     this.emit("lost");
   }
 }

@@ -20,7 +20,7 @@ const maxRestartDelayMs = 5_000;
 
 /** From RabbitMQ 4.3 on, the consumer timeout of a quorum queue arrives as a cancel as well (rabbitmq.com/docs/consumers). */
 const cancelled =
-  "the broker cancelled it: its queue was deleted, its node went away, or a message was not acknowledged within the consumer timeout";
+  "the broker cancelled it: its queue was deleted, its node became unavailable, or a message was not acknowledged within the consumer timeout";
 
 export interface ConsumerOptions {
   /** Names in logs what is consumed. */
@@ -125,7 +125,7 @@ export class Consumer {
         onConsuming();
         const reason = await this.#untilLost(channel);
         if (stopping.aborted) break;
-        logger.warn({ consumer: name }, `consumer lost: ${messageOf(reason)}; setting it up again`);
+        logger.warn({ consumer: name, error: messageOf(reason) }, "consumer lost, restarting it");
       } catch (error) {
         await this.#channel?.close();
         if (stopping.aborted) break;
@@ -134,11 +134,14 @@ export class Consumer {
           return;
         }
         const delayMs = Math.min(maxRestartDelayMs, backoffMs(failures++));
-        logger.warn({ consumer: name, delayMs: Math.round(delayMs) }, `cannot consume: ${messageOf(error)}`);
+        logger.warn(
+          { consumer: name, delayMs: Math.round(delayMs), error: messageOf(error) },
+          "cannot consume, retrying",
+        );
         await sleep(delayMs, undefined, { signal: stopping }).catch(() => undefined);
       }
     }
-    onFailure(new ClosedError(`The consumer of ${name} was stopped before it stood.`));
+    onFailure(new ClosedError(`The consumer of ${name} was stopped before it consumed.`));
   }
 
   async #consume(): Promise<Channel> {
@@ -157,7 +160,7 @@ export class Consumer {
     try {
       await onMessage(incoming);
     } catch (error) {
-      logger.error({ consumer: name }, `a message was left unsettled: ${messageOf(error)}`);
+      logger.error({ consumer: name, error: messageOf(error) }, "message left unsettled");
     }
   }
 
@@ -182,8 +185,8 @@ export class Consumer {
     } catch (error) {
       if (!channel.isOpen || this.#stopping.signal.aborted) return;
       this.#options.logger.warn(
-        { consumer: this.#options.name },
-        `what it consumes is not in order: ${messageOf(error)}`,
+        { consumer: this.#options.name, error: messageOf(error) },
+        "cannot re-declare, restarting the consumer",
       );
       await channel.close();
     }

@@ -250,7 +250,7 @@ test("if one consumer's channel is lost, the other consumers of its process stil
   await market.broadcast(prices, { article: "lamp", cents: 1 });
   await expect
     .poll(() => logger.lines)
-    .toContainEqual(expect.objectContaining({ facts: { consumer: "prices" }, level: "warn" }));
+    .toContainEqual(expect.objectContaining({ facts: expect.objectContaining({ consumer: "prices" }), level: "warn" }));
   await expect.poll(() => desk.isReady).toBe(true);
   openGate();
   await order("2");
@@ -259,7 +259,7 @@ test("if one consumer's channel is lost, the other consumers of its process stil
   expect(deliveries.map(({ signal }) => signal.aborted)).toEqual([false, false]);
   await market.broadcast(prices, { article: "lamp", cents: 2 });
   await expect.poll(() => heard).toEqual([2]);
-  expect(logger.lines.filter(({ message }) => message.startsWith("connection lost"))).toEqual([]);
+  expect(logger.lines.filter(({ message }) => message === "connection lost")).toEqual([]);
 });
 
 test("a sender whose link is cut while it waits for drain continues on the next connection (pitfall 35)", async ({

@@ -136,8 +136,8 @@ describe("broadcast, from a sender", () => {
     }
     expect(logger.lines).toContainEqual({
       level: "warn",
-      facts: { contract: "prices" },
-      message: expect.stringMatching(/holds exchange "prices".*not permitted/),
+      facts: { contract: "prices", error: expect.stringMatching(/holds exchange "prices".*not permitted/) },
+      message: "cannot declare the exchange",
     });
   });
 

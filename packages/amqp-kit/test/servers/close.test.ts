@@ -110,7 +110,7 @@ describe("close, while 100 handlers are at work and 100 notifications are unconf
     expect(logger.lines).toContainEqual({
       level: "warn",
       facts: { unconfirmed },
-      message: "closed before the broker had confirmed these messages",
+      message: "closed with unconfirmed messages",
     });
     for (const outcome of await outcomes) {
       expect(outcome).toMatchObject({ status: "rejected", reason: { code: "AMQP_KIT_PUBLISH", outcome: "unknown" } });
