@@ -70,7 +70,10 @@ export class Sender {
       this.#isDeclared = false;
       this.#holding = undefined;
     });
-    connection.on("open", () => void this.declare().catch((error: unknown) => this.#report(error)));
+    connection.on(
+      "open",
+      () => void this.declare().catch((error: unknown) => this.#warn("cannot declare the exchange", error)),
+    );
     connection.on("blocked", () => this.#dropWaiting("blocked"));
     this.#refresh = setInterval(() => void this.#refreshHold(), connection.refreshMs).unref();
   }
@@ -89,7 +92,7 @@ export class Sender {
     } catch (error) {
       // Without the permission it still works: the exchange is deleted with its last listener, and declared with the next message.
       if (!(error instanceof TopologyError)) throw error;
-      this.#report(error);
+      this.#warn("cannot hold the exchange", error);
     }
   }
 
@@ -100,9 +103,8 @@ export class Sender {
     await this.declare().catch(() => undefined);
   }
 
-  #report(error: unknown): void {
-    if (!this.#isClosing)
-      this.#logger.warn({ contract: this.#broadcast.name, error: messageOf(error) }, "cannot declare the exchange");
+  #warn(text: string, error: unknown): void {
+    if (!this.#isClosing) this.#logger.warn({ contract: this.#broadcast.name, error: messageOf(error) }, text);
   }
 
   /**
