@@ -137,7 +137,7 @@ describe("broadcast, from a sender", () => {
     expect(logger.lines).toContainEqual({
       level: "warn",
       facts: { contract: "prices", error: expect.stringMatching(/holds exchange "prices".*not permitted/) },
-      message: "cannot declare the exchange",
+      message: "cannot hold the exchange",
     });
   });
 
