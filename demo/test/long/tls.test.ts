@@ -69,7 +69,7 @@ test(
     const stranger = await createAuthority({ name: "Stranger", days: 1 });
     const wrong = { AMQP_CA_FILE: await file("stranger.pem", stranger.certificatePem) };
     await expect(start("score-display", wrong)).rejects.toThrow(
-      /ended \(1\) before it was ready[^]*of no authority that is trusted here/,
+      /ended \(1\) before it was ready[^]*signed by an authority that is not trusted here/,
     );
     const plain = { AMQP_URL: tlsBroker.url };
     await expect(start("score-display", plain)).rejects.toThrow(/begins with amqp:\/\/, which is not encrypted/);

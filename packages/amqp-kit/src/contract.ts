@@ -270,7 +270,7 @@ function checkOptions(where: string, options: object, known: readonly string[]):
 function checkSchema(where: string, schema: unknown): void {
   const isSchema = (typeof schema === "object" && schema !== null) || typeof schema === "function";
   if (!isSchema || !("~standard" in schema))
-    throw new TypeError(`${where} must be a Standard Schema, of zod for instance.`);
+    throw new TypeError(`${where} must be a Standard Schema, for example one of zod.`);
 }
 
 function checkErrors(where: string, errors: { readonly [name: string]: Schema }): void {
@@ -278,7 +278,7 @@ function checkErrors(where: string, errors: { readonly [name: string]: Schema })
     if (!/^[A-Za-z][A-Za-z0-9_]{0,99}$/.test(name))
       throw new TypeError(`${where}: "${name}" cannot name an error: 1 to 100 letters, digits or "_", a letter first.`);
     if (ownErrorCodes.includes(name))
-      throw new TypeError(`${where}: the kit itself answers "${name}"; name the error otherwise.`);
+      throw new TypeError(`${where}: the kit itself answers "${name}". Choose another name.`);
     checkSchema(`${where}: error "${name}"`, schema);
   }
 }
@@ -287,7 +287,7 @@ function checkDecoders(where: string, decoders: Decoders = {}): void {
   for (const type of Object.keys(decoders)) {
     if (!/^[a-z0-9.+-]+\/[a-z0-9.+-]+$/.test(type))
       throw new TypeError(
-        `${where}: decoders are named by content types in small letters without parameters, not "${type}".`,
+        `${where}: the key of a decoder must be a content type in lower case without parameters, not "${type}".`,
       );
   }
 }

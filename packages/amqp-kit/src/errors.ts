@@ -144,7 +144,7 @@ export class NoResponderError extends AmqpKitError {
   constructor(operation: Operation, outcome: Outcome, why: string) {
     super(
       "AMQP_KIT_NO_RESPONDER",
-      `No responder for "${operation.name}": ${why}. Is a responder running, and on this virtual host?`,
+      `No responder for "${operation.name}": ${why}. Start a responder on this virtual host, or repeat the request later.`,
       true,
     );
     this.contract = operation.name;
@@ -159,7 +159,11 @@ export class RequestTimeoutError extends AmqpKitError {
   readonly timeoutMs: number;
   readonly outcome: Outcome;
   constructor(operation: Operation, timeoutMs: number, outcome: Outcome) {
-    super("AMQP_KIT_REQUEST_TIMEOUT", `No answer to "${operation.name}" within ${timeoutMs} ms.`, true);
+    super(
+      "AMQP_KIT_REQUEST_TIMEOUT",
+      `No answer to "${operation.name}" within ${timeoutMs} ms. It may have been executed: repeat it under the same idempotency key.`,
+      true,
+    );
     this.contract = operation.name;
     this.timeoutMs = timeoutMs;
     this.outcome = outcome;
@@ -174,7 +178,7 @@ export class TooManyRequestsError extends AmqpKitError {
   constructor(operation: Operation, maxPending: number) {
     super(
       "AMQP_KIT_TOO_MANY_REQUESTS",
-      `"${operation.name}" was not asked: ${maxPending} requests are pending in this process already.`,
+      `Request "${operation.name}" was not sent: this process already has ${maxPending} pending requests. Send fewer at a time.`,
       true,
     );
     this.contract = operation.name;

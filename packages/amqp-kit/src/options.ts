@@ -88,12 +88,14 @@ export function readSubscribeOptions(options: SubscribeOptions): Omit<Subscriber
   if (retry !== undefined && !isRetriedInPlace)
     throw new UsageError(`subscribe: retry may only be "in-place", not ${JSON.stringify(retry)}.`);
   if (isRetriedInPlace && concurrency !== 1)
-    throw new UsageError(`subscribe: retry "in-place" holds the line, so concurrency must be 1, not ${concurrency}.`);
+    throw new UsageError(
+      `subscribe: with retry "in-place" concurrency must be 1, not ${concurrency}: a message blocks those behind it.`,
+    );
   const heldMs = retryDelaysMs.reduce((sum, delayMs) => sum + delayMs, 0);
   if (isRetriedInPlace && heldMs > maxInPlaceMs) {
     const minutes = maxInPlaceMs / 60_000;
     throw new UsageError(
-      `subscribe: retried in place, retryDelaysMs may add up to ${minutes} minutes: the broker takes a message back after 30.`,
+      `subscribe: with retry "in-place" retryDelaysMs may add up to ${minutes} minutes: the broker redelivers what is not acknowledged within 30.`,
     );
   }
   if (isAvailable !== undefined && typeof isAvailable !== "function")

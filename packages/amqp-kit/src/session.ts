@@ -224,7 +224,7 @@ export class Session {
     // Out of time with requests pending: they end here, and the reply queue is not set up again.
     void this.#requester?.close();
     for (const sender of [...this.#senders.values(), ...this.#notifiers.values()]) void sender.close();
-    const timeIsUp = new ClosedError("The connection was closed before the work was done.", "unknown");
+    const timeIsUp = new ClosedError("The connection was closed before the work was finished.", "unknown");
     for (const consumer of this.#running) consumer.abort(timeIsUp);
     const unconfirmed = [...this.#notifiers.values(), ...this.#running].flatMap((part) => part.unconfirmed);
     this.#clock.stop();

@@ -157,7 +157,7 @@ export class Publisher {
       await deadline.race(promise, () => {
         const why = `${this.#reserved} messages wait for the broker's confirm`;
         return new ConnectionError(
-          `Nothing was sent within ${deadline.timeoutMs} ms: ${why}. Is the broker blocked or slow?`,
+          `Nothing was sent within ${deadline.timeoutMs} ms: ${why}. The broker may be blocked or slow: try again later.`,
           {
             retryable: true,
           },
@@ -242,7 +242,7 @@ export class Publisher {
       } else if (error !== null) {
         reject(this.#failure("refused", message, "was refused by the broker (its queue is full, or failed)", error));
       } else if (entry.isReturned) {
-        reject(this.#failure("unroutable", message, "was returned: no queue takes it"));
+        reject(this.#failure("unroutable", message, "was returned: no queue receives it"));
       } else {
         resolve();
       }

@@ -23,7 +23,7 @@ export interface TlsOptions {
 export function secureContext({ ca, cert, key }: TlsOptions): SecureContext {
   if ((cert === undefined) !== (key === undefined))
     throw new UsageError(
-      "tls.cert and tls.key (AMQP_CERT_FILE and AMQP_KEY_FILE) belong together: give both, or none.",
+      "tls.cert and tls.key (AMQP_CERT_FILE and AMQP_KEY_FILE) belong together: set both or neither.",
     );
   if (ca !== undefined && !holdsCertificate(ca))
     throw new UsageError("tls.ca (AMQP_CA_FILE) must be a certificate in PEM.");
@@ -51,7 +51,7 @@ const advices: readonly [RegExp, (where: string, why: string) => string][] = [
   [
     /^ERR_TLS_CERT_ALTNAME_INVALID$/,
     (where, why) =>
-      `The certificate of the broker at ${where} is not for this host name: ${why}. Use a name in the URL that stands in the certificate, or give the broker one for this name.`,
+      `The certificate of the broker at ${where} is not for this host name: ${why}. Use a host name in the URL that the certificate contains, or give the broker a certificate for this name.`,
   ],
   [
     /^CERT_HAS_EXPIRED$/,
@@ -63,12 +63,13 @@ const advices: readonly [RegExp, (where: string, why: string) => string][] = [
   ],
   [
     /^INVALID_PURPOSE$/,
-    (where) => `The certificate of the broker at ${where} is not a server's. Give the broker one for serverAuth.`,
+    (where) =>
+      `The certificate of the broker at ${where} is not a server certificate. Give the broker one for serverAuth.`,
   ],
   [
     /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|INVALID_CA)/,
     (where, why) =>
-      `The certificate of the broker at ${where} is of no authority that is trusted here: ${why}. Give the certificate of the authority that has signed it: tls.ca, or AMQP_CA_FILE.`,
+      `The certificate of the broker at ${where} is signed by an authority that is not trusted here: ${why}. Set tls.ca (AMQP_CA_FILE) to the certificate of that authority.`,
   ],
   [
     /^ERR_SSL_.*ALERT_CERTIFICATE_REQUIRED$/,
@@ -83,12 +84,12 @@ const advices: readonly [RegExp, (where: string, why: string) => string][] = [
   [
     /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$/,
     (where) =>
-      `What answers at ${where} does not speak TLS. Check the port, which is 5671 by default, or use amqp:// for a broker without TLS.`,
+      `The server at ${where} does not speak TLS. Check the port (5671 by default), or use amqp:// for a broker without TLS.`,
   ],
   [
     /^ERR_(SSL|TLS)_/,
     (where, why) =>
-      `The broker at ${where} and this end do not agree on TLS: ${why}. The broker may ask for a client certificate, or speak only versions that are not safe.`,
+      `The broker at ${where} and this client do not agree on TLS: ${why}. The broker may ask for a client certificate, or speak only versions that are not safe.`,
   ],
 ];
 

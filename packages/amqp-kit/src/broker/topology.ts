@@ -252,33 +252,33 @@ function topologyError(error: unknown, what: string, flags: string): TopologyErr
       const difference =
         argument === undefined ? text : `the broker has ${argument} ${current}, this service declares ${received}`;
       return new TopologyError(
-        `Cannot declare ${what} (${flags}): it stands on the broker with other flags: ${difference}. Delete it there, or agree on one declaration.`,
+        `Cannot declare ${what} (${flags}): it already exists with different arguments: ${difference}. Delete it on the broker, or declare it alike on both sides.`,
         error,
       );
     }
     case 403:
       return new TopologyError(
-        `Cannot declare ${what} (${flags}): this user is not permitted to. Grant what permissionsOf of amqp-kit/derive says. ${text}`,
+        `Cannot declare ${what} (${flags}): this user is not permitted to. Grant the permissions that permissionsOf of amqp-kit/derive returns. ${text}`,
         error,
       );
     case 405:
       return new TopologyError(
-        `Cannot declare ${what} (${flags}): it is the exclusive queue of another connection. Find out whose.`,
+        `Cannot declare ${what} (${flags}): it is an exclusive queue of another connection. Find its owner in the broker's list of queues.`,
         error,
       );
     case 541:
-      // A node that has lost its cluster, which may come back: "Could not add binding due to timeout"
+      // A node that has lost its cluster answers "Could not add binding due to timeout". It may recover.
       if (/time[d ]*out/i.test(text)) return undefined;
       if (what.startsWith("exchange")) {
         return new TopologyError(
-          `Cannot declare ${what} (${flags}): the broker fails over it. RabbitMQ 4.3 may have damaged it, when its last listener left ` +
-            `while another came; only a new virtual host helps then. Its own log says more.`,
+          `Cannot declare ${what} (${flags}): the broker fails on it with an internal error, see its log. RabbitMQ 4.3 can damage an ` +
+            `exchange when its last listener leaves while another one binds. Then only a new virtual host helps.`,
           error,
         );
       }
       return new TopologyError(
         `Cannot declare ${what} (${flags}): the broker refuses this kind of queue. From RabbitMQ 4.3 a shared transient queue needs ` +
-          `deprecated_features.permit.transient_nonexcl_queues = true; a durable one needs nothing (requestQueue: "durable").`,
+          `deprecated_features.permit.transient_nonexcl_queues = true; a durable one needs no setting (requestQueue: "durable").`,
         error,
       );
     default:

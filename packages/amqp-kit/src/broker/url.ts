@@ -29,7 +29,7 @@ export function nameOf({ protocol, hostname, port, virtualHost }: Endpoint): str
  */
 export function readUrls(urls: string | readonly string[], tls?: TlsOptions): Endpoint[] {
   const list = typeof urls === "string" ? [urls] : urls;
-  if (list.length === 0) throw unusable("there is none");
+  if (list.length === 0) throw unusable("none is given");
   const context = tls && secureContext(tls);
   const endpoints = list.map((url) => readUrl(url, context));
   if (context !== undefined && endpoints.every(({ protocol }) => protocol === "amqp"))
@@ -48,13 +48,11 @@ function readUrl(text: string, context: SecureContext | undefined): Endpoint {
   const path = url.pathname.slice(1);
   if (path !== "/" && path.includes("/")) throw unusable('a "/" within the virtual host\'s name must be written %2F');
   for (const option of url.searchParams.keys()) {
-    if (option !== "heartbeat") throw unusable(`the option "${option}" is not known; heartbeat is`);
+    if (option !== "heartbeat") throw unusable(`unknown option "${option}"; the only option is heartbeat`);
   }
   const heartbeat = url.searchParams.get("heartbeat");
   if (heartbeat !== null && !(/^\d{1,5}$/.test(heartbeat) && Number(heartbeat) >= minHeartbeatSeconds)) {
-    throw unusable(
-      `heartbeat must be at least ${minHeartbeatSeconds} seconds: shorter ones break connections that are fine`,
-    );
+    throw unusable(`heartbeat must be at least ${minHeartbeatSeconds} seconds: shorter ones close healthy connections`);
   }
   const anonymous = url.username === "" && url.password === "";
   return {
@@ -78,5 +76,5 @@ function unescaped(part: string): string {
 }
 
 function unusable(why: string): ConnectionError {
-  return new ConnectionError(`The AMQP URL cannot be used: ${why}.`, { retryable: false });
+  return new ConnectionError(`Invalid AMQP URL: ${why}.`, { retryable: false });
 }

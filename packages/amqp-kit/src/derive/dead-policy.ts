@@ -16,9 +16,9 @@ export function countsLooks(version: string): boolean {
 
 export function refusalToLook(version: string): string {
   return (
-    `RabbitMQ ${version} counts each look at a quorum queue as a failed delivery, and deletes a message after ${deliveryLimit} of them. ` +
-    `Nothing was looked at. Set the policy that "amqp-kit dead policy" prints, see that it applies ` +
-    `(rabbitmqctl list_queues --vhost … name type policy effective_policy_definition), and say so with --policy-is-set. Classic queues need no policy, only the option.`
+    `RabbitMQ ${version} counts each read of a quorum queue as a failed delivery, and deletes a message after ${deliveryLimit} of them. ` +
+    `No message was read. Set the policy that "amqp-kit dead policy" prints, check that it applies ` +
+    `(rabbitmqctl list_queues --vhost … name type policy effective_policy_definition), then pass --policy-is-set. Classic queues need only the option.`
   );
 }
 
@@ -28,7 +28,7 @@ export function warningOf(version: string, deliveryCount: number): string | unde
   if (Number.parseInt(version, 10) < 4 || deliveryCount < deliveryLimit / 2 || deliveryCount > deliveryLimit)
     return undefined;
   return (
-    `A message was handed out ${deliveryCount} times in vain, and RabbitMQ ${version} deletes it after ${deliveryLimit} times unless a policy ` +
+    `A message was delivered ${deliveryCount} times without an acknowledgement, and RabbitMQ ${version} deletes it after ${deliveryLimit} times unless a policy ` +
     `lifts the delivery limit: "amqp-kit dead policy" prints one.`
   );
 }

@@ -81,5 +81,5 @@ function readText(
   }
   if (!(value instanceof Promise)) return value;
   value.catch(() => undefined);
-  throw invalid("its decoder does not answer at once: it is asynchronous");
+  throw invalid("its decoder is asynchronous");
 }

@@ -12,7 +12,7 @@ export function validate<S extends Schema>(contract: string, schema: S, value: u
   if (result instanceof Error || result instanceof Promise) {
     // Zod turns to its asynchronous side when a schema throws: a recursive one does on arrays nested a hundred thousand deep.
     if (result instanceof Promise) result.catch(() => undefined);
-    const rule = "its schema does not answer at once: it is asynchronous, or throws";
+    const rule = "its schema is asynchronous, or throws";
     throw new InvalidMessageError(contract, [{ path: "", rule }]);
   }
   if (result.issues === undefined) return result.value;

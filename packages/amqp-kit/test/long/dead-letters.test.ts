@@ -139,7 +139,7 @@ test("no message leaves the dead queue if the exchange has no binding or is miss
   const send = (): Promise<void> => operator.requeue(dead, everything, () => undefined);
   await vhost.management.deleteQueue(vhost.name, queue);
   await expect(send()).rejects.toThrow(PublishError);
-  await expect(send()).rejects.toThrow("was returned: no queue takes it");
+  await expect(send()).rejects.toThrow("was returned: no queue receives it");
   await vhost.management.deleteExchange(vhost.name, `${queue}.failed`);
   await expect(send()).rejects.toThrow("NOT_FOUND - no exchange");
   expect((await bare.drain(dead)).map(({ content }) => String(content))).toEqual(["1", "2", "3"]);

@@ -124,7 +124,7 @@ describe("connect immediately refuses, with advice, a broker whose certificate",
     for (const tls of [undefined, { ca: stranger.certificatePem }]) {
       const { message } = await refusal(vhost.url, tls);
       expect(message).toContain(`broker at amqps://${new URL(vhost.url).host}, `);
-      expect(message).toContain(" is of no authority that is trusted here: ");
+      expect(message).toContain(" is signed by an authority that is not trusted here: ");
       expect(message).toMatch(/Give the certificate of the authority that has signed it: tls\.ca, or AMQP_CA_FILE\.$/);
     }
   });
@@ -151,7 +151,7 @@ describe("connect immediately refuses, with advice, a broker whose certificate",
   }) => {
     vi.stubEnv("NODE_TLS_REJECT_UNAUTHORIZED", "0");
     onTestFinished(() => void vi.unstubAllEnvs());
-    expect((await refusal(vhost.url)).message).toContain("no authority that is trusted here");
+    expect((await refusal(vhost.url)).message).toContain("authority that is not trusted here");
     const front = await frontOf(broker, await authority.issue({ hostNames: ["broker.example"] }));
     expect((await refusal(front.at(vhost.url), { ca })).message).toContain("not for this host name");
   });

@@ -61,7 +61,7 @@ describe("what waiting cannot fix fails immediately and says what to do:", () =>
     const url = vhost.url.replace("amqp:", "amqps:");
     const error = await rejection(connect(url, { system, service: "market" }));
     expect(error).toMatchObject({ code: "AMQP_KIT_CONNECTION", retryable: false });
-    expect(error.message).toMatch(/What answers at amqps:\/\/127\.0\.0\.1:\d+.* does not speak TLS\. Check the port/);
+    expect(error.message).toMatch(/The server at amqps:\/\/127\.0\.0\.1:\d+.* does not speak TLS\. Check the port/);
   });
 
   test("declarations that this user is not permitted (pitfall 115)", async ({ vhost, cleanup }) => {
@@ -73,7 +73,9 @@ describe("what waiting cannot fix fails immediately and says what to do:", () =>
     for (const service of services) {
       const error = await rejection(connect(url, { system, service }));
       expect(error).toBeInstanceOf(TopologyError);
-      expect(error.message).toMatch(/not permitted to. Grant what permissionsOf of amqp-kit\/derive says/);
+      expect(error.message).toMatch(
+        /not permitted to. Grant the permissions that permissionsOf of amqp-kit\/derive returns/,
+      );
       expect(everythingOf(error)).not.toContain("topsecret");
     }
   });

@@ -72,7 +72,7 @@ describe("an AMQP URL", () => {
     ["amqp://user:topsecret@host?heartbeat=4", "at least 5 seconds"],
     ["amqp://user:topsecret@host?heartbeat=-60", "at least 5 seconds"],
     ["amqp://user:topsecret@host?heartbeat=soon", "at least 5 seconds"],
-    ["amqp://user:topsecret@host?frameMax=4096", '"frameMax" is not known'],
+    ["amqp://user:topsecret@host?frameMax=4096", 'unknown option "frameMax"'],
   ] as const)(
     "that cannot be used is refused with its fault and without itself: %s (pitfalls 10, 45, 110)",
     ([url, fault]) => {
@@ -85,7 +85,7 @@ describe("an AMQP URL", () => {
   );
 
   test("that is missing is refused, too", () => {
-    expect(() => readUrls([])).toThrow("there is none");
+    expect(() => readUrls([])).toThrow("none is given");
   });
 
   test("is shown in logs and errors without user and password (pitfall 110)", () => {

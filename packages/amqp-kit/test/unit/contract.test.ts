@@ -85,7 +85,7 @@ describe("a declaration", () => {
   test.for(["Text/Plain", "text/plain; charset=utf-8", "text", "*/*"])(
     "refuses a decoder for %j, which no message's content type would ever match",
     (type) => {
-      expect(() => broadcast("prices", { message, decoders: { [type]: String } })).toThrow("small letters");
+      expect(() => broadcast("prices", { message, decoders: { [type]: String } })).toThrow("lower case");
     },
   );
 });

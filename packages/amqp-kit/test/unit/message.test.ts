@@ -243,7 +243,7 @@ describe("a message that arrives", () => {
     const deep = `${"[".repeat(100_000)}${"]".repeat(100_000)}`;
     const anyJson = received(deep);
     expect(refused(() => decode("any", z.json(), {}, anyJson))).toBe(
-      'Message of "any" is not valid: its schema does not answer at once: it is asynchronous, or throws.',
+      'Message of "any" is not valid: its schema is asynchronous, or throws.',
     );
     expect(refused(() => read(deep))).toContain("expected object");
     expect(refused(() => read(`["\\u0041",${deep}]`))).toContain("is not valid");
@@ -261,9 +261,9 @@ describe("a message that arrives", () => {
   test("is not judged by an asynchronous schema", () => {
     const asynchronous = z.string().refine(() => Promise.resolve(true));
     expect(refused(() => decode("order", asynchronous, {}, received('"lamp"')))).toContain(
-      "it is asynchronous, or throws",
+      "its schema is asynchronous, or throws",
     );
-    expect(refused(() => encode("order", asynchronous, "lamp"))).toContain("it is asynchronous, or throws");
+    expect(refused(() => encode("order", asynchronous, "lamp"))).toContain("its schema is asynchronous, or throws");
   });
 });
 
