@@ -1,4 +1,4 @@
-/** `npm run check`: everything but the tests; a line per check, and the output of those that fail. */
+/** `npm run check`: runs all checks but the tests. Prints a line per check, and the output of each that fails. */
 import { checks } from "./checks.ts";
 import { runCommand } from "./run-command.ts";
 

@@ -1,4 +1,4 @@
-/** What `npm run check` runs, and what `scripts/planted.ts` shows to bite. */
+/** The commands of `npm run check`. `scripts/planted.ts` proves that each fails where it must. */
 export const checks = {
   format: ["oxfmt", "--check", "."],
   lint: ["turbo", "run", "//#lint", "--output-logs=errors-only"],

@@ -2,32 +2,26 @@ import { spawn } from "node:child_process";
 import { stripVTControlCharacters } from "node:util";
 
 export interface CommandResult {
-  /** 0 when it went well; 1 too when a signal ended it */
+  /** 0 is success; 1 if a signal ended the command */
   exitCode: number;
-  /** standard output and standard error, as they came, less colours: some tools colour what they write in CI, though it is no terminal */
+  /** standard output and standard error in order, without colours: some tools write colours in CI, where there is no terminal */
   output: string;
 }
 
 /**
- * Runs a command to its end; the first word is looked up in PATH, where `scripts/run.mjs` has put node_modules/.bin.
- * SIGINT and SIGTERM to this process are passed on to the command meanwhile.
- * @param options.show  write its output through, as it comes. @default false
+ * Runs a command to its end. PATH includes node_modules/.bin, by `scripts/run.mjs`.
+ * Forwards SIGINT and SIGTERM to the command.
  */
 export async function runCommand(
   [command, ...args]: readonly [string, ...string[]],
-  options: { cwd?: string; env?: Record<string, string>; show?: boolean } = {},
+  options: { cwd?: string; env?: Record<string, string> } = {},
 ): Promise<CommandResult> {
   const env = { ...process.env, TURBO_TELEMETRY_DISABLED: "1", TURBO_NO_UPDATE_NOTIFIER: "1", ...options.env };
   const child = spawn(command, args, { cwd: options.cwd, env, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    output += text;
-    if (options.show) process.stdout.write(text);
-  });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    output += text;
-    if (options.show) process.stderr.write(text);
-  });
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => (output += text));
+  }
   const forward = (signal: NodeJS.Signals): unknown => child.kill(signal);
   process.on("SIGINT", forward).on("SIGTERM", forward);
   try {

@@ -1,7 +1,7 @@
 /**
- * `node scripts/run.mjs FILE [arguments]` runs FILE (TypeScript) on the project's own Node.js and installs
- * dependencies first where they are missing or not those of the lockfile. Behind `npm run demo`, `npm test`, `npm run check`.
- * Plain JavaScript without dependencies: any Node.js from 20 on runs it on a fresh clone.
+ * `node scripts/run.mjs FILE [arguments]` runs FILE (TypeScript) on the project's own Node.js. It first installs the dependencies
+ * if they are missing or differ from the lockfile. `npm run demo`, `npm test`, `npm run check` and others call it.
+ * Plain JavaScript without dependencies, so that any Node.js from 20 on runs it on a fresh clone.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -16,21 +16,22 @@ const projectNode = join(root, "node_modules", "node", "bin", "node");
 
 const plans = {
   "demo/src/main.ts":
-    "the demo: RabbitMQ, six services and a story in five steps, on this machine; Ctrl-C stops and removes everything",
-  "chaos/src/main.ts": "the whole system under load and faults, compared with a ledger outside of it",
+    "the demo: a RabbitMQ and six services on this machine, and their story; Ctrl-C stops and removes all of it",
+  "chaos/src/main.ts":
+    "the system under load and faults; a ledger outside of it records what was accepted and its effects",
   "bench/src/main.ts":
-    "the measurements of docs/scaling.md on this machine, which are valid only while nothing else runs",
+    "the benchmarks of docs/scaling.md; the figures are valid only if nothing else runs on this machine",
   "packages/contracts/definitions.ts":
-    "the broker's definitions and the rights that docs/security.md shows: written anew",
+    "the generator of the broker's definitions and the permissions in docs/security.md",
   "scripts/test.ts": "the tests that this machine can run, with one summary at the end",
-  "scripts/check.ts": "format, lint, types, imports, dead code, documents and manifests",
-  "scripts/docs.ts": "the documents: code that they show is copied from its file",
-  "scripts/kubernetes.ts": "the manifests of deploy/k8s: schemas, and what the sources say",
-  "scripts/planted.ts": "every check against a copy with a violation planted in it, which it must find",
-  "scripts/mutants.ts": "tests of docs/pitfalls.md without the measure that each is about, which must fail",
+  "scripts/check.ts": "format, lint, types, imports, unused code, documents and manifests",
+  "scripts/docs.ts": "the documents: copies the code that they show from its files",
+  "scripts/kubernetes.ts": "the checks of the manifests in deploy/k8s",
+  "scripts/planted.ts": "every check against a copy with planted violations, which it must report",
+  "scripts/mutants.ts": "tests of docs/pitfalls.md without the measures that they are about, which must fail",
 };
 
-/** A package manager forwards the Ctrl-C that the terminal has sent to everybody: the second copy is not a second Ctrl-C. */
+/** The terminal sends Ctrl-C to all processes, and a package manager forwards it again. A copy within this time is not a second Ctrl-C. */
 const sameSignalMs = 200;
 
 const [file, ...args] = process.argv.slice(2);
@@ -38,10 +39,7 @@ if (file === undefined) {
   end(2, "Usage: node scripts/run.mjs FILE [arguments]");
 }
 if (Number.parseInt(process.versions.node, 10) < oldestNode) {
-  end(
-    1,
-    `This is Node.js ${process.versions.node}; it takes ${oldestNode} or newer to start (see https://nodejs.org).`,
-  );
+  end(1, `Node.js ${process.versions.node} is too old: install ${oldestNode} or newer (see https://nodejs.org).`);
 }
 const isInstalled = dependenciesAreCurrent();
 console.log(`${isInstalled ? "Running" : "Installing dependencies, then running"} ${plans[file] ?? file}.`);
@@ -51,7 +49,7 @@ if (!isInstalled) {
 assertProjectNode();
 await runFile();
 
-/** pnpm keeps a copy of the lockfile that it has installed, written at the end. */
+/** pnpm writes a copy of the lockfile when it has installed everything. */
 function dependenciesAreCurrent() {
   const lockfile = readFileSync(join(root, "pnpm-lock.yaml"), "utf8");
   const installed = join(root, "node_modules", ".pnpm", "lock.yaml");
@@ -68,7 +66,7 @@ async function install() {
   const command = ["-y", packageManager, "install", "--frozen-lockfile", "--reporter=append-only"];
   // CI: pnpm asks no questions. NODE_ENV: "production" would leave out the tools.
   const env = { ...process.env, CI: "true", NODE_ENV: "development" };
-  // A group of its own, since npx does not pass signals on
+  // A process group of its own, since npx does not forward signals
   const child = spawn("npx", command, { cwd: root, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
   const output = [];
   const showProgress = progressLine();
@@ -85,11 +83,14 @@ async function install() {
   }
   if (code !== 0 || !dependenciesAreCurrent()) {
     console.error(output.join("").trimEnd().split("\n").slice(-25).join("\n"));
-    end(1, `Installing dependencies failed (above: why). The command was: npx ${command.slice(0, 4).join(" ")}`);
+    end(
+      1,
+      `Installing dependencies failed; the reason is above. The command was: npx ${command.slice(0, 4).join(" ")}`,
+    );
   }
 }
 
-/** Condenses pnpm's output: on a terminal one line that is rewritten, else a line every five seconds. */
+/** Shortens pnpm's output: one line that is rewritten on a terminal, otherwise a line every five seconds. */
 function progressLine() {
   const isTerminal = process.stdout.isTTY;
   let shownAt = Date.now();
@@ -108,7 +109,7 @@ function progressLine() {
   };
 }
 
-/** With its install script not run, `node` would silently be the system's. */
+/** If the install script of the package `node` did not run, `node` would silently be the system's. */
 function assertProjectNode() {
   const { version } = JSON.parse(readFileSync(join(root, "node_modules", "node", "package.json"), "utf8"));
   const found = spawnSync(projectNode, ["--version"], { encoding: "utf8" }).stdout?.trim();
@@ -122,7 +123,7 @@ function assertProjectNode() {
 
 async function runFile() {
   const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ""}` };
-  // A session of its own: so it gets every signal once, from here, whether the terminal sent it, npm, or a process manager
+  // A session of its own, so that it gets every signal once, from here, whether a terminal, npm or a process manager sent it
   const child = spawn(projectNode, [file, ...args], { cwd: root, env, detached: true, stdio: "inherit" });
   const { code, signal } = await ended(child, (name) => child.kill(name));
   if (signal !== null) {
@@ -131,15 +132,15 @@ async function runFile() {
   process.exitCode = exitCode(code, signal);
 }
 
-/** Resolves when the child has ended; until then `forward` gets each signal that this process gets, but not its echo. */
+/** Resolves when the child has ended. Until then, `forward` gets each signal that this process gets, without the copies. */
 async function ended(child, forward) {
   const lastAt = new Map();
   const listener = (name) => {
     const now = performance.now();
-    const isEcho = now - (lastAt.get(name) ?? -Infinity) < sameSignalMs;
+    const isCopy = now - (lastAt.get(name) ?? -Infinity) < sameSignalMs;
     lastAt.set(name, now);
-    if (!isEcho) {
-      // The terminal has gone: that is no reason to leave processes behind
+    if (!isCopy) {
+      // The terminal was closed: the child must still end
       forward(name === "SIGHUP" ? "SIGTERM" : name);
     }
   };

@@ -21,7 +21,7 @@ function titles(resources: Resource[]): string[] {
   return resources.map(({ kind, metadata }) => `${kind} ${metadata.name}`).toSorted();
 }
 
-test("kustomize makes of deploy/k8s what its files hold, in one namespace and with the images that it names", async ({
+test("kubectl kustomize builds all resources of deploy/k8s, in one namespace and with the images of kustomization.yaml", async ({
   skip,
 }) => {
   const built = await promisify(execFile)("kubectl", ["kustomize", folder]).catch((error: NodeJS.ErrnoException) => {

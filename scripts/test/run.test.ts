@@ -7,7 +7,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 const root = join(import.meta.dirname, "../..");
 const upAs = /^up (?<pid>\d+) (?<version>\S+)$/m;
 
-/** Starts `scripts/run.mjs` with the process that waits for a signal, in a process group as a terminal would. */
+/** Starts `scripts/run.mjs` with a process that waits for a signal, in a process group of its own, as a terminal does. */
 async function start(
   command: readonly [string, ...string[]],
 ): Promise<{ child: ChildProcess; pid: number; output: () => string; ended: Promise<number | string> }> {
@@ -35,21 +35,21 @@ function isRunning(pid: number): boolean {
   }
 }
 
-const direct = [process.execPath, "scripts/run.mjs", "scripts/test/processes/until-told.ts"] as const;
+const direct = [process.execPath, "scripts/run.mjs", "scripts/test/processes/until-signal.ts"] as const;
 const throughNpm = ["npm", "exec", "--call", `exec ${direct.join(" ")}`] as const;
 
 describe("scripts/run.mjs", () => {
-  test("says first what it is going to do, and runs the file on the project's own Node.js", async () => {
+  test("prints what it runs, and runs the file on the project's own Node.js", async () => {
     const { child, output, ended } = await start(direct);
     const { version } = JSON.parse(readFileSync(join(root, "node_modules/node/package.json"), "utf8"));
-    expect(output()).toMatch(/^Running scripts\/test\/processes\/until-told\.ts\.\n/);
+    expect(output()).toMatch(/^Running scripts\/test\/processes\/until-signal\.ts\.\n/);
     expect(upAs.exec(output())?.groups?.["version"]).toBe(`v${version}`);
     child.kill("SIGTERM");
     expect(await ended).toBe(0);
   });
 
   test.for(["SIGINT", "SIGTERM"] as const)(
-    "passes %s on, and ends with the file's exit code (pitfall 102)",
+    "forwards %s and exits with the file's exit code (pitfall 102)",
     async (signal) => {
       const { child, pid, output, ended } = await start([...direct, "7"]);
       child.kill(signal);
@@ -59,7 +59,7 @@ describe("scripts/run.mjs", () => {
     },
   );
 
-  test("passes a signal on that npm alone has got", async () => {
+  test("forwards a signal that only npm received", async () => {
     const { child, pid, output, ended } = await start(throughNpm);
     child.kill("SIGTERM");
     expect(await ended).toBe(0);
@@ -67,17 +67,17 @@ describe("scripts/run.mjs", () => {
     expect(isRunning(pid)).toBe(false);
   });
 
-  test("makes one Ctrl-C of the terminal's and npm's copy of it (pitfall 103)", async () => {
+  test("treats the terminal's Ctrl-C and npm's copy of it as one (pitfall 103)", async () => {
     const { child, output, ended } = await start(throughNpm);
     process.kill(-Number(child.pid), "SIGINT");
     expect(await ended).toBe(0);
     expect(output().match(/^got .*$/gm)).toEqual(["got SIGINT"]);
   });
 
-  test("tells which signal has ended the file", async () => {
+  test("reports the signal that ended the file", async () => {
     const { pid, output, ended } = await start(direct);
     process.kill(pid, "SIGKILL");
     expect(await ended).toBe(128 + 9);
-    expect(output()).toContain("until-told.ts was ended by SIGKILL.");
+    expect(output()).toContain("until-signal.ts was ended by SIGKILL.");
   });
 });

@@ -1,4 +1,4 @@
-/** Says that it is up, tells each signal it gets, and ends at the first with the exit code it was given. */
+/** Prints `up`, then each signal that it gets, and exits after the first with the given exit code. */
 const [exitCode = "0"] = process.argv.slice(2);
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
