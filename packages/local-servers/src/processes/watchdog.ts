@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** What must not outlive this process. */
@@ -37,7 +38,7 @@ export function guard(duty: Duty): () => void {
 }
 
 function startWatchdog(): ChildProcess {
-  const main = fileURLToPath(new URL("./watchdog-main.ts", import.meta.url));
+  const main = fileURLToPath(new URL(`./watchdog-main${extname(import.meta.url)}`, import.meta.url));
   // Detached: Ctrl-C in a terminal is not for it
   const child = spawn(process.execPath, [main], {
     stdio: ["pipe", "ignore", "inherit"],

@@ -10,7 +10,7 @@ export interface StartRabbitMqOptions {
   from?: readonly RabbitMqSource[];
   /** Told of each step that takes long. @default nobody */
   log?: (line: string) => void;
-  /** Where `AMQP_URL`, `RABBITMQ_MANAGEMENT_URL`, `RABBITMQ_FROM` and `RABBITMQ_IMAGE` are read. @default process.env */
+  /** Where `AMQP_URL`, `RABBITMQ_MANAGEMENT_URL` and `RABBITMQ_FROM` are read. @default process.env */
   env?: NodeJS.ProcessEnv;
   /** Has the broker listen for TLS, too, with the certificate for the host name that it is asked for; a named one is as it is. @default without TLS */
   tls?: MakeTls;
@@ -68,12 +68,12 @@ const ways: Record<
   (env: NodeJS.ProcessEnv, log: (line: string) => void, tls: MakeTls | undefined) => Promise<RabbitMq | string>
 > = {
   named: useNamed,
-  async container(env, log, tls) {
+  async container(_env, log, tls) {
     const containers = await import("../processes/container.ts");
     const missing = await containers.whyNoContainers();
     if (missing !== undefined) return missing;
     const { createRabbitMqContainer } = await import("./container.ts");
-    const image = rabbitMqImage(env);
+    const image = rabbitMqImage();
     if (!(await containers.hasImage(image))) log(`Fetching the image ${image}, this once`);
     log(`Starting RabbitMQ in a container (${image})`);
     const ports = await brokerPorts(tls);
