@@ -1,7 +1,7 @@
 /**
- * What the manifests in deploy/k8s may say where no npm package has the schema: kustomization.yaml and RabbitMQ's operators. Strict, and no larger than what
- * is used: a field that is not here is refused until somebody has looked it up.
- * And what all six services hold to, beyond Kubernetes' own schema.
+ * Schemas that no npm package has: of kustomization.yaml and of RabbitMQ's operators. They are strict and contain only what deploy/k8s
+ * uses: a new field is refused until somebody has read its documentation and added it here.
+ * Also the rules for all six services, beyond Kubernetes' own schemas.
  */
 import { z } from "zod";
 
@@ -77,7 +77,7 @@ export const rabbitMqKinds = {
 
 const probe = (path: string) => z.object({ httpGet: z.object({ path: z.literal(path), port: z.literal("http") }) });
 
-/** What a service's Deployment says, whatever else. A container of another kind beside the service's own is refused: nobody has looked after it. */
+/** What each service's Deployment must contain. A second container is refused: no rule covers it. */
 export const ServiceDeployment = z.object({
   spec: z.object({
     template: z.object({
@@ -93,7 +93,7 @@ export const ServiceDeployment = z.object({
           z.object({
             image: z.string(),
             ports: z.tuple([z.object({ name: z.literal("http"), containerPort: z.int() })]),
-            // Values only: a credential would be one, and none of these settings is
+            // Plain values only: a reference would be a credential, and none of these settings is one
             env: z.array(z.strictObject({ name: z.string(), value: z.string() })),
             startupProbe: probe("/livez"),
             livenessProbe: probe("/livez"),
@@ -122,7 +122,7 @@ export const ServiceDeployment = z.object({
 
 const labels = z.record(z.string(), z.string());
 
-/** Of a Deployment. */
+/** The pods of a Deployment. */
 export const Pods = z.object({
   spec: z.object({
     template: z.object({
@@ -132,7 +132,7 @@ export const Pods = z.object({
   }),
 });
 
-/** Whom it selects: a Service says so without `matchLabels`. */
+/** The labels that a resource selects. A Service writes them without `matchLabels`. */
 export const Selecting = z.object({
   spec: z.object({
     selector: z.union([z.strictObject({ matchLabels: labels }).transform(({ matchLabels }) => matchLabels), labels]),

@@ -1,6 +1,6 @@
 /**
- * The manifests in deploy/k8s, without a cluster and without a network: puts them together as `kubectl kustomize` does, as far as deploy/k8s uses that, and
- * compares each resource with its schema, with what all services hold to, and with what the others and the sources say. Part of `npm run check`.
+ * Checks the manifests in deploy/k8s without a cluster or a network, as part of `npm run check`. Reads the files that kustomization.yaml
+ * names, and compares each resource with its schema, with the rules for all services, with the other manifests and with the sources.
  */
 import { existsSync, globSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -54,20 +54,23 @@ function readKustomization(): z.output<typeof Kustomization> | undefined {
   const file = `${folder}/kustomization.yaml`;
   const [document] = parseAllDocuments(readFileSync(file, "utf8"));
   const result = Kustomization.safeParse(document?.toJS());
-  if (!result.success) faults.push(`${file}: is not what is known here of kustomize: ${z.prettifyError(result.error)}`);
+  if (!result.success)
+    faults.push(
+      `${file}: has fields that scripts/kubernetes-schemas.ts does not know: ${z.prettifyError(result.error)}`,
+    );
   return result.data ?? Kustomization.loose().safeParse(document?.toJS()).data;
 }
 
 function readManifests(file: string): Manifest[] {
   if (!existsSync(file)) {
-    faults.push(`${folder}/kustomization.yaml: names ${file}, which is not there`);
+    faults.push(`${folder}/kustomization.yaml: names ${file}, which does not exist`);
     return [];
   }
   return parseAllDocuments(readFileSync(file, "utf8")).flatMap((document): Manifest[] => {
     for (const error of document.errors) faults.push(`${file}: ${error.message}`);
     const result = Resource.safeParse(document.toJS());
     if (!result.success) {
-      faults.push(`${file}: holds what is no resource: ${z.prettifyError(result.error)}`);
+      faults.push(`${file}: contains a document that is no resource: ${z.prettifyError(result.error)}`);
       return [];
     }
     const { kind, metadata } = result.data;
@@ -86,7 +89,7 @@ function parsed<T extends z.ZodType>({ file, title, resource }: Manifest, schema
   return undefined;
 }
 
-/** Each file is used, each resource is there once, and each image is one that kustomization.yaml names. */
+/** Each file is used, each resource exists once, and each image is named in kustomization.yaml. */
 function checkFiles({ resources, images }: z.output<typeof Kustomization>): void {
   const used = new Set(["kustomization.yaml", ...resources].map((file) => join(folder, file)));
   for (const file of globSync(`${folder}/**/*.{yaml,yml}`)) {
@@ -94,10 +97,11 @@ function checkFiles({ resources, images }: z.output<typeof Kustomization>): void
   }
   for (const [title, alike] of Map.groupBy(manifests, ({ title }) => title)) {
     if (alike.length > 1)
-      faults.push(`${alike.map(({ file }) => file).join(", ")}: ${title} is there ${alike.length} times`);
+      faults.push(`${alike.map(({ file }) => file).join(", ")}: ${title} exists ${alike.length} times`);
   }
   for (const { file, title, kind } of manifests) {
-    if (kind === "Secret") faults.push(`${file}: ${title}: secrets are made on the cluster, never here`);
+    if (kind === "Secret")
+      faults.push(`${file}: ${title}: secrets are created on the cluster, never in this repository`);
   }
   const wanted = pods.flatMap(({ spec }) => spec.containers.map(({ image }) => image));
   const known = images.map(({ name }) => name);
@@ -105,7 +109,7 @@ function checkFiles({ resources, images }: z.output<typeof Kustomization>): void
   for (const image of wanted.filter((image) => !known.includes(image)))
     faults.push(`${file}: images does not name ${image}`);
   for (const image of known.filter((image) => !wanted.includes(image))) {
-    faults.push(`${file}: images names ${image}, which nobody uses`);
+    faults.push(`${file}: images names ${image}, which no Deployment uses`);
   }
 }
 
@@ -119,13 +123,13 @@ function isRabbitMq({ resource }: Manifest): boolean {
   return resource.apiVersion.startsWith("rabbitmq.com/");
 }
 
-/** One file, complete; its port, its settings and its Secret are the service's own. */
+/** A service has one complete file, with its own port, settings and Secret. */
 function checkService(service: string): void {
   const file = `${folder}/services/${service}.yaml`;
-  const say = (what: string): unknown => faults.push(`${file}: ${what}`);
+  const report = (what: string): unknown => faults.push(`${file}: ${what}`);
   for (const kind of ["Deployment", "PodDisruptionBudget"]) {
     const isThere = manifestsOf(kind).some((manifest) => manifest.file === file && manifest.name === service);
-    if (!isThere) say(`has no ${kind} ${service}`);
+    if (!isThere) report(`has no ${kind} ${service}`);
   }
   const manifest = manifestsOf("Deployment").find(({ name }) => name === service);
   const deployment = manifest && parsed(manifest, ServiceDeployment);
@@ -138,51 +142,51 @@ function checkService(service: string): void {
   const knownSettings = readFileSync(settingsPage, "utf8");
   const main = readFileSync(`services/${service}/src/main.ts`, "utf8");
 
-  if (image !== `amqp-idioms/${service}`) say(`the image is ${image}, not amqp-idioms/${service}`);
+  if (image !== `amqp-idioms/${service}`) report(`the image is ${image}, not amqp-idioms/${service}`);
   const port = /\bport: (\d+)/.exec(main)?.[1];
   if (port !== String(ports[0].containerPort) || settings.get("PORT") !== port) {
-    say(`port, PORT and services/${service}/src/main.ts (${port}) are not the same`);
+    report(`port, PORT and services/${service}/src/main.ts (${port}) are not the same`);
   }
   for (const name of settings.keys()) {
-    if (!knownSettings.includes(`\`${name}\``)) say(`${settingsPage} knows no setting ${name}`);
+    if (!knownSettings.includes(`\`${name}\``)) report(`${settingsPage} knows no setting ${name}`);
   }
-  if (secret.secretName !== service) say(`mounts the Secret ${secret.secretName}, not its own`);
+  if (secret.secretName !== service) report(`mounts the Secret ${secret.secretName}, not its own`);
   const wanted = {
     AMQP_URL_FILE: "amqp-url",
     ...(main.includes("databaseSettings(") && { DATABASE_URL_FILE: "database-url" }),
   };
   const mounted = secret.items.map(({ path }) => path).join(", ");
   if (mounted !== Object.values(wanted).join(", "))
-    say(`mounts ${mounted}, but needs ${Object.values(wanted).join(", ")}`);
+    report(`mounts ${mounted}, but needs ${Object.values(wanted).join(", ")}`);
   for (const [name, path] of Object.entries(wanted)) {
     const expected = `${volumeMounts[0].mountPath}/${path}`;
     if (settings.get(name) !== expected)
-      say(`${name} is ${settings.get(name)}, but the Secret is mounted as ${expected}`);
+      report(`${name} is ${settings.get(name)}, but the Secret is mounted as ${expected}`);
   }
 }
 
-/** A Service, a budget or a policy that selects nobody is accepted by every cluster, and does nothing. */
+/** Every cluster accepts a Service, a budget or a policy that selects no pod. It does nothing then. */
 function checkSelectors(): void {
   for (const manifest of ["Service", "PodDisruptionBudget", "Deployment"].flatMap(manifestsOf)) {
     const labels = parsed(manifest, Selecting)?.spec.selector;
-    if (labels !== undefined && (!isSomebody(labels) || labels["app.kubernetes.io/name"] !== manifest.name)) {
+    if (labels !== undefined && (!selectsPods(labels) || labels["app.kubernetes.io/name"] !== manifest.name)) {
       faults.push(`${manifest.file}: ${manifest.title}: selects no pod of ${manifest.name}`);
     }
   }
   for (const { file, title, resource } of manifestsOf("NetworkPolicy")) {
     for (const labels of ourPodSelectors(resource)) {
-      if (!isSomebody(labels)) faults.push(`${file}: ${title}: selects no pod: ${JSON.stringify(labels)}`);
+      if (!selectsPods(labels)) faults.push(`${file}: ${title}: selects no pod: ${JSON.stringify(labels)}`);
     }
   }
 }
 
-/** The broker's pods are made by its operator, which gives them the cluster's name. */
-function isSomebody(labels: Record<string, string>): boolean {
+/** The broker's operator creates the broker's pods, with the cluster's name. */
+function selectsPods(labels: Record<string, string>): boolean {
   const known = [...pods.map(({ metadata }) => metadata.labels), { "app.kubernetes.io/name": "broker" }];
   return known.some((pod) => isDeepStrictEqual({ ...pod, ...labels }, pod));
 }
 
-/** The matchLabels of all podSelectors beneath, but for those of other namespaces. */
+/** The matchLabels of all nested podSelectors, except for those of other namespaces. */
 function ourPodSelectors(value: unknown): Record<string, string>[] {
   if (typeof value !== "object" || value === null || "namespaceSelector" in value) return [];
   const found = z.object({ podSelector: z.object({ matchLabels: z.record(z.string(), z.string()) }) }).safeParse(value);
@@ -190,7 +194,7 @@ function ourPodSelectors(value: unknown): Record<string, string>[] {
   return [...here, ...Object.values(value).flatMap(ourPodSelectors)];
 }
 
-/** Subscribers are scaled by their own queue, and by nobody else's; what they set aside is kept by a policy. */
+/** Each subscriber is scaled by its own queue, and a policy keeps its dead letters. */
 function checkScaling(): void {
   const system = readFileSync("packages/contracts/src/system.ts", "utf8");
   const subscribers = services.filter((service) => new RegExp(`\\b"?${service}"?: \\{[^}]*subscribes:`).test(system));
@@ -209,7 +213,7 @@ function checkScaling(): void {
     return [name];
   });
   for (const service of subscribers.filter((service) => !scaled.includes(service))) {
-    faults.push(`${folder}/services/${service}.yaml: has no ScaledObject, and ${service} subscribes`);
+    faults.push(`${folder}/services/${service}.yaml: has no ScaledObject, but ${service} subscribes`);
   }
   const patterns = manifestsOf("Policy").flatMap(
     ({ resource }) => rabbitMqKinds.Policy.safeParse(resource).data?.spec.pattern ?? [],
@@ -222,7 +226,7 @@ function checkScaling(): void {
   }
 }
 
-/** The rights on the broker are those that docs/security.md lists, and that the tests try; `--write` copies them from there. */
+/** The broker permissions are those in docs/security.md, which the tests try. `--write` copies them from there. */
 function checkPermissions(): void {
   const file = `${folder}/broker/users.yaml`;
   const lines = readFileSync("docs/security.md", "utf8").matchAll(
@@ -245,8 +249,8 @@ function checkPermissions(): void {
 }
 
 /**
- * What Kubernetes and KEDA know, by the types that `kubernetes-models` derives from their schemas: the compiler refuses a field that is not there, as a cluster
- * does, and a validator made of JSON Schema does not.
+ * Compiles each resource against the types that `kubernetes-models` derives from the schemas of Kubernetes and KEDA. The compiler refuses
+ * an unknown field, as a cluster does; a validator of JSON Schema does not.
  */
 async function checkKubernetes(): Promise<void> {
   const checked = manifests.filter((manifest) => !isRabbitMq(manifest));
@@ -269,7 +273,7 @@ async function checkKubernetes(): Promise<void> {
   const scratch = mkdtempSync(join(tmpdir(), "amqp-idioms-manifests-"));
   try {
     writeFileSync(join(scratch, "manifests.ts"), lines.join("\n"));
-    // No skipLibCheck: a type that cannot be found would let everything pass
+    // Without skipLibCheck: with it, a type that cannot be found would accept everything
     const compilerOptions = { noEmit: true, strict: true, module: "nodenext", target: "es2024", types: [] };
     writeFileSync(join(scratch, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["manifests.ts"] }));
     const { exitCode, output } = await runCommand(["tsc", "-p", "."], { cwd: scratch });
@@ -278,8 +282,7 @@ async function checkKubernetes(): Promise<void> {
       const at = startsAt.findLast((start) => start.line <= Number(line))?.manifest;
       faults.push(`${at?.file}: ${at?.title}: ${what} (at ${lines[Number(line) - 1]?.trim()})`);
     }
-    if (exitCode !== 0 && errors.length === 0)
-      faults.push(`${folder}: the compiler did not say what is wrong:\n${output}`);
+    if (exitCode !== 0 && errors.length === 0) faults.push(`${folder}: the compiler failed:\n${output}`);
   } finally {
     rmSync(scratch, { recursive: true });
   }

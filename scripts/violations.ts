@@ -117,7 +117,7 @@ const manifests: [what: string, because: RegExp, path: string, find: string, rep
     "readOnlyRootFilesystem: false",
   ],
   [
-    "more of kustomize than is known here",
+    "a field of kustomization.yaml that the schema does not have",
     /kustomization\.yaml: .*Unrecognized key: "planted"/,
     "kustomization.yaml",
     "resources:",
@@ -340,7 +340,7 @@ export const violations: Violation[] = [
   {
     fails: "definitions",
     what: "a subscriber that the broker's definitions do not know",
-    because: /packages\/contracts\/definitions\.json: is not what system\.ts says any more/,
+    because: /packages\/contracts\/definitions\.json: differs from system\.ts/,
     plant: edit(
       "packages/contracts/src/system.ts",
       "  reporting:",
@@ -350,7 +350,7 @@ export const violations: Violation[] = [
   {
     fails: "definitions",
     what: "a page that shows other permissions than the definitions",
-    because: /docs\/security\.md: is not what system\.ts says any more/,
+    because: /docs\/security\.md: differs from system\.ts/,
     plant: edit(
       "docs/security.md",
       "set_permissions score-producer '^score_updates$'",

@@ -30,6 +30,6 @@ function keepCurrent(file: string, currentOf: (text: string) => string): void {
     writeFileSync(path, current);
     return;
   }
-  console.log(`${file}: is not what system.ts says any more; "pnpm contracts:definitions" writes it`);
+  console.log(`${file}: differs from system.ts; run pnpm contracts:definitions`);
   process.exitCode = 1;
 }
