@@ -125,7 +125,7 @@ describe("connect immediately refuses, with advice, a broker whose certificate",
       const { message } = await refusal(vhost.url, tls);
       expect(message).toContain(`broker at amqps://${new URL(vhost.url).host}, `);
       expect(message).toContain(" is signed by an authority that is not trusted here: ");
-      expect(message).toMatch(/Give the certificate of the authority that has signed it: tls\.ca, or AMQP_CA_FILE\.$/);
+      expect(message).toMatch(/Set tls\.ca \(AMQP_CA_FILE\) to the certificate of that authority\.$/);
     }
   });
 

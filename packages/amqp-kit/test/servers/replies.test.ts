@@ -254,7 +254,7 @@ describe("the caller", () => {
   }) => {
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     await expect(till.request(restock as never, lamps(1) as never)).rejects.toThrow(
-      'list "restock" under its requests',
+      'does not list "restock" under its role "requests"',
     );
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
     await expect(warehouse.respond(quote, "handler" as never)).rejects.toThrow(UsageError);
