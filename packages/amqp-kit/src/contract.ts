@@ -1,9 +1,10 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { checkDecoders, checkErrors, checkName, checkOptions, checkSchema } from "./contract-checks.ts";
 import { subscriptionQueue } from "./names.ts";
 
 /**
- * Contracts: what is said, once, as plain data. Types, topology and validation are all derived from them.
- * This file is its own entry, `amqp-kit/contract`, and pulls in neither amqplib nor I/O.
+ * Contracts: what services exchange, declared once, as plain data. Types, topology and validation are derived from them.
+ * This file is an entry of its own, `amqp-kit/contract`, and imports neither amqplib nor I/O.
  */
 
 /** Any synchronous Standard Schema (zod, valibot, arktype, …) that accepts the JSON of its own output. */
@@ -12,15 +13,15 @@ export type Input<S extends Schema> = StandardSchemaV1.InferInput<S>;
 export type Output<S extends Schema> = StandardSchemaV1.InferOutput<S>;
 
 /**
- * Turns the text of a body in another content type into what the schema then validates. Throws on text that it cannot read; what the
- * error says reaches logs and error replies, so that it names the rule, not the value.
+ * Converts the text of a body in another content type into the value that the schema validates. Throws on text that it cannot read. The
+ * error's message reaches logs and error replies: it must name the rule, never the value.
  */
 export type Decoder = (text: string, properties: { sentAt: Date | undefined }) => unknown;
 
-/** By content type. Messages without any content type count as `text/plain` where that has a decoder, as JSON elsewhere. */
+/** Decoders by content type. A message without a content type is `text/plain` if that has a decoder, else JSON. */
 export type Decoders = { readonly [contentType: string]: Decoder };
 
-/** Live news: whoever listens now gets it. The name is also the exchange's. */
+/** A live message for all listeners that are connected now. Its name is the exchange's name. */
 export interface Broadcast<Name extends string = string, Message extends Schema = Schema> {
   readonly kind: "broadcast";
   readonly name: Name;
@@ -28,7 +29,7 @@ export interface Broadcast<Name extends string = string, Message extends Schema 
   readonly decoders: Decoders;
 }
 
-/** A fact that every subscriber of the system gets, also what came while it was down. The name is also the exchange's. */
+/** A message that every subscriber of the system receives, even if it was down when it was sent. Its name is the exchange's name. */
 export interface Notification<Name extends string = string, Message extends Schema = Schema> {
   readonly kind: "notification";
   readonly name: Name;
@@ -36,7 +37,7 @@ export interface Notification<Name extends string = string, Message extends Sche
   readonly decoders: Decoders;
 }
 
-/** A question with one answer. The name is also the request queue's and the routing key's. */
+/** A request with one response. Its name is the name of the request queue and its routing key. */
 export interface Operation<
   Name extends string = string,
   Request extends Schema = Schema,
@@ -56,15 +57,7 @@ export interface Operation<
 
 export type Contract = Broadcast | Notification | Operation;
 
-/** Codes of error replies that the kit gives itself; the `code` of a declared error is its name. */
-const ownErrorCodes = [
-  "invalid_message",
-  "message_too_large",
-  "response_too_large",
-  "invalid_response",
-  "internal_error",
-];
-/** What Node's timers can wait. */
+/** The longest delay of a timer in Node.js. */
 const maxTimeoutMs = 2 ** 31 - 1;
 
 /** The names of the errors that an operation declares. */
@@ -73,10 +66,12 @@ export type ErrorDetails<O extends Operation, N extends ErrorName<O>> = Output<N
 
 /**
  * Declares a broadcast.
- * @param name  of the exchange: fanout, transient, auto-delete
- * @param options.message  schema of its messages
- * @param options.decoders  readers for content types besides `application/json`
- * @throws {TypeError} a name that AMQP or a permission pattern cannot carry
+ * @param name  the name of the exchange: fanout, transient, auto-delete
+ * @param options.message  the schema of its messages
+ * @param options.decoders  decoders for content types other than `application/json`. @default none
+ * @throws {TypeError} a name that AMQP or a permission pattern cannot contain
+ * @example
+ * export const scoreUpdated = broadcast("score.updated", { message: z.object({ match: z.string(), text: z.string() }) });
  */
 export function broadcast<const Name extends string, Message extends Schema>(
   name: Name,
@@ -91,10 +86,12 @@ export function broadcast<const Name extends string, Message extends Schema>(
 
 /**
  * Declares a notification.
- * @param name  of the exchange: fanout, durable. Each subscriber's queue is `<name>.<service>`
- * @param options.message  schema of its messages
- * @param options.decoders  readers for content types besides `application/json`
- * @throws {TypeError} a name that AMQP or a permission pattern cannot carry
+ * @param name  the name of the exchange: fanout, durable. Each subscriber's queue is `<name>.<service>`
+ * @param options.message  the schema of its messages
+ * @param options.decoders  decoders for content types other than `application/json`. @default none
+ * @throws {TypeError} a name that AMQP or a permission pattern cannot contain
+ * @example
+ * export const patientAdded = notification("patient.added", { message: z.object({ patientId: z.uuid() }) });
  */
 export function notification<const Name extends string, Message extends Schema>(
   name: Name,
@@ -109,16 +106,26 @@ export function notification<const Name extends string, Message extends Schema>(
 
 /**
  * Declares an operation: a request, its response, and the errors that a caller is expected to handle.
- * @param name  of the request queue and its routing key
- * @param options.exchange  direct, transient, auto-delete; shared by as many operations as wanted
- * @param options.timeoutMs  a caller's whole budget in milliseconds, connecting included
- * @param options.errors  declared errors: name → schema of their details
- * @param options.requestQueue  how a responder declares the queue where it finds none: `"durable"` (with `x-expires`; takes the
- *   virtual host's default queue type, see docs/decisions/0004), or `"transient"`, the auto-delete queue of the 2009 post, which
- *   RabbitMQ 4.3 refuses unless `deprecated_features.permit.transient_nonexcl_queues = true`. @default "durable"
- * @param options.decoders  readers for requests in content types besides `application/json`
- * @throws {TypeError} a name that AMQP or a permission pattern cannot carry, an error's name that the kit uses itself, or a time limit
+ * @param name  the name of the request queue and its routing key
+ * @param options.exchange  the name of the exchange: direct, transient, auto-delete. Any number of operations may share it
+ * @param options.request  the schema of the request
+ * @param options.response  the schema of the response
+ * @param options.timeoutMs  the time limit of a request in milliseconds, connecting included
+ * @param options.errors  declared errors: name → schema of their details. @default none
+ * @param options.requestQueue  how a responder declares the queue if it does not exist: `"durable"` (with `x-expires`, and the virtual host's
+ *   default queue type, see docs/decisions/0004), or `"transient"`, the auto-delete queue of the 2009 post, which RabbitMQ 4.3 refuses unless
+ *   `deprecated_features.permit.transient_nonexcl_queues = true`. @default "durable"
+ * @param options.decoders  decoders for requests in content types other than `application/json`. @default none
+ * @throws {TypeError} a name that AMQP or a permission pattern cannot contain, the name of an error that the kit uses itself, or a time limit
  *   that is not a whole number from 1 to 2147483647
+ * @example
+ * export const addPatient = operation("patient.add", {
+ *   exchange: "patients",
+ *   request: z.object({ name: z.string() }),
+ *   response: z.object({ patientId: z.uuid() }),
+ *   errors: { already_exists: z.object({ patientId: z.uuid() }) },
+ *   timeoutMs: 5_000,
+ * });
  */
 export function operation<
   const Name extends string,
@@ -162,7 +169,7 @@ export function operation<
   };
 }
 
-/** What one service says and hears. */
+/** The contracts that one service uses, by role. */
 export interface Roles {
   readonly broadcasts?: readonly Broadcast[];
   readonly listens?: readonly Broadcast[];
@@ -172,7 +179,7 @@ export interface Roles {
   readonly responds?: readonly Operation[];
 }
 
-/** Who says what to whom: service name → roles. */
+/** All services with their roles: service name → roles. */
 export type System = { readonly [service: string]: Roles };
 
 type OnlyKnownRoles<S> = {
@@ -189,9 +196,15 @@ const roleKinds = {
 } as const satisfies Record<keyof Roles, Contract["kind"]>;
 
 /**
- * Says who speaks to whom, once. Types of the verbs, declarations on the broker and start-up checks all come from this.
+ * Declares which service uses which contract in which role. The types of the verbs, the declarations on the broker and the checks at the start
+ * are derived from it.
  * @returns the system as given, with literal types
- * @throws {TypeError} an unknown role, a contract under a role of another idiom, or two contracts that claim one name or exchange
+ * @throws {TypeError} an unknown role, a contract under a role of another idiom, or two contracts that claim the same name, exchange or queue
+ * @example
+ * export const system = defineSystem({
+ *   registry: { responds: [addPatient], notifies: [patientAdded] },
+ *   scheduling: { subscribes: [patientAdded] },
+ * });
  */
 export function defineSystem<const S extends System>(system: S & OnlyKnownRoles<S>): S {
   const byName = new Map<string, Contract>();
@@ -235,7 +248,7 @@ export function defineSystem<const S extends System>(system: S & OnlyKnownRoles<
   return system;
 }
 
-/** With dots in names, two pairs of names may make one queue, or one that is another's `.dead` or delay queue. */
+/** Names contain dots: two pairs of names may result in the same queue, or in the `.dead` or delay queue of another. */
 function claimQueue(owners: Map<string, string>, queue: string, owner: string): void {
   owners.set(queue, owners.get(queue) ?? owner);
   for (const [other, itsOwner] of owners) {
@@ -249,45 +262,4 @@ function claimQueue(owners: Map<string, string>, queue: string, owner: string): 
 
 function isRole(role: string): role is keyof Roles {
   return Object.hasOwn(roleKinds, role);
-}
-
-/** Names become exchanges, queues and permission patterns: letters, digits, `.`, `_` and `-`, so that a queue name with suffixes fits 255 bytes. */
-function checkName<Name extends string>(name: Name): Name {
-  if (typeof name !== "string" || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(name) || name.startsWith("amq.")) {
-    throw new TypeError(
-      `"${name}" cannot name an exchange, queue or service: 1 to 100 letters, digits, ".", "_" or "-", not beginning with "amq.".`,
-    );
-  }
-  return name;
-}
-
-function checkOptions(where: string, options: object, known: readonly string[]): void {
-  const unknown = Object.keys(options).filter((key) => !known.includes(key));
-  if (unknown.length > 0)
-    throw new TypeError(`${where}: unknown option ${unknown.join(", ")}. Known are ${known.join(", ")}.`);
-}
-
-function checkSchema(where: string, schema: unknown): void {
-  const isSchema = (typeof schema === "object" && schema !== null) || typeof schema === "function";
-  if (!isSchema || !("~standard" in schema))
-    throw new TypeError(`${where} must be a Standard Schema, for example one of zod.`);
-}
-
-function checkErrors(where: string, errors: { readonly [name: string]: Schema }): void {
-  for (const [name, schema] of Object.entries(errors)) {
-    if (!/^[A-Za-z][A-Za-z0-9_]{0,99}$/.test(name))
-      throw new TypeError(`${where}: "${name}" cannot name an error: 1 to 100 letters, digits or "_", a letter first.`);
-    if (ownErrorCodes.includes(name))
-      throw new TypeError(`${where}: the kit itself answers "${name}". Choose another name.`);
-    checkSchema(`${where}: error "${name}"`, schema);
-  }
-}
-
-function checkDecoders(where: string, decoders: Decoders = {}): void {
-  for (const type of Object.keys(decoders)) {
-    if (!/^[a-z0-9.+-]+\/[a-z0-9.+-]+$/.test(type))
-      throw new TypeError(
-        `${where}: the key of a decoder must be a content type in lower case without parameters, not "${type}".`,
-      );
-  }
 }

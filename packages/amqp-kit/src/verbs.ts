@@ -6,10 +6,14 @@ import type { RequestOptions } from "./request-response/requester.ts";
 
 /** One listener, subscriber or responder. */
 export interface Consuming {
-  /** Takes no more, finishes what is in hand, and leaves; others stay. A handler that awaits it waits for itself: let it call and go on. */
+  /**
+   * Stops consuming, waits until the messages in flight are handled, and closes the channel. Other consumers are not affected. A handler that
+   * awaits it waits for itself: let it call `stop` without awaiting it.
+   */
   stop(): Promise<void>;
 }
 
+/** Handles one message. A rejection means that it failed. */
 export type Handler<Message> = (message: Message, delivery: Delivery) => unknown;
 
 type Listed<R extends Roles, K extends keyof Roles, Bound> = R[K] extends readonly (infer C extends Bound)[]
@@ -19,32 +23,44 @@ type Has<R, K extends keyof Roles, Verb> = K extends keyof R ? Verb : unknown;
 
 interface BroadcastVerb<C extends Broadcast> {
   /**
-   * Tells whoever listens now. Resolves once the message is written; while disconnected or blocked it is dropped and counted.
+   * Sends a message to all listeners that are connected now. Resolves once the message is written to the connection. While the connection is
+   * lost or blocked, the message is dropped and counted.
    * @throws {InvalidMessageError} {MessageTooLargeError}
+   * @example
+   * await amqp.broadcast(scoreUpdated, { match: "AL 24: FL 7", text: "Touchdown" });
    */
   broadcast<T extends C>(contract: T, message: Input<T["message"]>): Promise<void>;
 }
 interface ListenVerb<C extends Broadcast> {
   /**
-   * Resolves once the listener stands on the broker: it gets everything sent from then on.
-   * @param handler  is given one update at a time, in order; an error is logged, and the next update follows
+   * Starts a listener. Resolves once it consumes on the broker: it receives every message that is sent from then on.
+   * @param handler  receives one message at a time, in order. If it rejects, the error is logged and the next message follows
+   * @example
+   * const listening = await amqp.listen(scoreUpdated, ({ match, text }) => console.log(match, text));
+   * await listening.stop();
    */
   listen<T extends C>(contract: T, handler: Handler<Output<T["message"]>>, options?: ListenOptions): Promise<Consuming>;
 }
 interface NotifyVerb<C extends Notification> {
   /**
-   * Resolves once the broker has the message safe for every subscriber of the system.
+   * Publishes a message to every subscriber of the system. Resolves once the broker has confirmed that it stored the message for each.
    * @throws {InvalidMessageError} {MessageTooLargeError} {PublishError} {ConnectionError}; the signal's reason when it aborts
+   * @example
+   * await amqp.notify(patientAdded, { patientId }, { messageId: patientId });
    */
   notify<T extends C>(contract: T, message: Input<T["message"]>, options?: NotifyOptions): Promise<void>;
 }
 interface SubscribeVerb<C extends Notification> {
   /**
-   * Resolves once the subscriber stands on its queue.
-   * @param handler  resolves when the effect is safe: then the message is acknowledged. A rejection leads to another attempt,
-   *   after the last one the message is set aside in `<queue>.dead`. `RetryLater` says when, `Reject` that no attempt makes sense.
-   *   The same message may come twice: use the message id.
+   * Starts a subscriber. Resolves once it consumes its queue.
+   * @param handler  resolves once its effect is stored: then the message is acknowledged. If it rejects, the message is retried after the next
+   *   of `retryDelaysMs`; after the last attempt it goes to `<queue>.dead`. It may throw `RetryLater` to choose the delay, or `Reject` if no
+   *   attempt can succeed. The same message may come twice: use `delivery.idempotencyKey` to recognise it
    * @throws {TopologyError} the queue cannot be declared
+   * @example
+   * await amqp.subscribe(patientAdded, async ({ patientId }, { idempotencyKey, signal }) => {
+   *   await bookFirstVisit(patientId, idempotencyKey, signal);
+   * });
    */
   subscribe<T extends C>(
     contract: T,
@@ -54,11 +70,19 @@ interface SubscribeVerb<C extends Notification> {
 }
 interface RequestVerb<C extends Operation> {
   /**
-   * Asks, and resolves with the responder's validated answer.
-   * @throws {NoResponderError} within 500 ms, when nobody answers this operation now
-   * @throws {RequestTimeoutError} no answer in time; it may have run: repeat it under the same idempotency key
-   * @throws {OperationError} an error that the contract declares {RemoteError} any other that the responder answered
+   * Sends a request and resolves with the validated answer of one responder.
+   * @throws {NoResponderError} within 500 ms, if no responder consumes the request queue
+   * @throws {RequestTimeoutError} no answer within the time limit. The request may have been executed: repeat it under the same idempotency key
+   * @throws {OperationError} an error that the contract declares
+   * @throws {RemoteError} any other error that the responder answered
    * @throws {InvalidMessageError} {MessageTooLargeError} {ConnectionError} {PublishError} {TooManyRequestsError}; the signal's reason when it aborts
+   * @example
+   * try {
+   *   const { patientId } = await amqp.request(addPatient, { name: "Zaphod" }, { idempotencyKey: form.id });
+   * } catch (error) {
+   *   if (OperationError.is(error, addPatient, "already_exists")) return error.details.patientId;
+   *   throw error;
+   * }
    */
   request<T extends C>(
     contract: T,
@@ -68,10 +92,16 @@ interface RequestVerb<C extends Operation> {
 }
 interface RespondVerb<C extends Operation> {
   /**
-   * Resolves once the responder stands on the request queue, which it shares with all others.
-   * @param handler  resolves with the answer, or throws an `OperationError` that the contract declares; anything else it throws
-   *   reaches the requester as a plain failure
+   * Starts a responder. Resolves once it consumes the request queue, which all responders of the operation share.
+   * @param handler  resolves with the answer, or throws an `OperationError` that the contract declares. The requester gets any other error as
+   *   `internal_error`, without its text
    * @throws {TopologyError} exchange or queue cannot be declared
+   * @example
+   * await amqp.respond(addPatient, async ({ name }) => {
+   *   const known = await find(name);
+   *   if (known) throw new OperationError(addPatient, "already_exists", { patientId: known.id });
+   *   return { patientId: await insert(name) };
+   * });
    */
   respond<T extends C>(
     contract: T,
@@ -84,16 +114,17 @@ interface RespondVerb<C extends Operation> {
 }
 
 interface Lifecycle extends AsyncDisposable {
-  /** Every consumer that was asked for stands on the broker: what `/readyz` says. */
+  /** All connections are open and all consumers consume. `/readyz` reports this. */
   readonly isReady: boolean;
   /**
-   * Stops taking, finishes what is in hand, flushes confirms, closes. Closing twice is fine.
-   * @returns in time also on a dead link, the ids of what was not confirmed
+   * Stops consuming, waits until the messages in flight are handled and sent ones are confirmed, then closes the connections. Takes at most
+   * `closeTimeoutMs`, even on a dead link. Further calls return the same promise.
+   * @returns the ids of the messages that the broker has not confirmed
    */
   close(): Promise<string[]>;
 }
 
-/** The verbs of the roles that a service has, and no others. */
+/** The verbs of the roles that a service has, and no others. Returned by `connect`. */
 export type Amqp<R extends Roles> = Lifecycle &
   Has<R, "broadcasts", BroadcastVerb<Listed<R, "broadcasts", Broadcast>>> &
   Has<R, "listens", ListenVerb<Listed<R, "listens", Broadcast>>> &
