@@ -44,7 +44,7 @@ function missingParts(command: string): string[] {
   ];
 }
 
-/** `npm test` takes part of a path, too. */
+/** `npm test` accepts a part of a path. */
 function existsHere(file: string): boolean {
   return existsSync(file) || tests.some((test) => test.includes(file));
 }

@@ -26,7 +26,7 @@ export interface BrokerTls {
 /** @param hostName  where clients will reach the broker: a name or an address */
 export type MakeTls = (hostName: string) => Promise<BrokerTls>;
 
-/** `RABBITMQ_IMAGE` runs the tests on another RabbitMQ: an official image with the management plugin. Private brokers use it, too. */
+/** `RABBITMQ_IMAGE` runs the tests on another RabbitMQ: an official image with the management plugin. It also applies to private brokers. */
 export function rabbitMqImage(env: NodeJS.ProcessEnv = process.env): string {
   return env["RABBITMQ_IMAGE"] || "rabbitmq:4.3-management";
 }
