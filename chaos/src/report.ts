@@ -121,9 +121,10 @@ function lineOf(group: string, members: RegExp, counts: Record<string, number>):
 
 export function textOf(report: Report): string {
   const { seed, loadSeconds, broker, faults, counts, violations, mutant } = report;
+  const width = Math.max(0, ...faults.map(({ kind }) => kind.length));
   const injected = faults.map(({ kind, count, medianRecoveryMs, worstRecoveryMs, worstWithoutMs }) => {
     const without = worstWithoutMs === undefined ? "" : `; without the node: worst ${seconds(worstWithoutMs)}`;
-    return `  ${count} × ${kind.padEnd(26)} median ${seconds(medianRecoveryMs)}, worst ${seconds(worstRecoveryMs)}${without}`;
+    return `  ${count} × ${kind.padEnd(width)} median ${seconds(medianRecoveryMs)}, worst ${seconds(worstRecoveryMs)}${without}`;
   });
   const found = violations.slice(0, 10).flatMap(({ claim, what, trail }) => {
     return [`  Violation: ${claim}`, `    ${what}`, ...trail.slice(-8).map((line) => `      ${line}`)];

@@ -71,7 +71,7 @@ export function trailOf(evidence: Evidence, patientId: string | undefined, regis
   const lines: { at: number; text: string }[] = (registration?.attempts ?? []).map(({ at, endedAt, status, code }) => {
     return {
       at,
-      text: `POST ${registration?.surname} under ${registration?.key}: ${status || "no response"} ${code} after ${Math.round(endedAt - at)} ms`,
+      text: `POST ${registration?.surname} under ${registration?.key}: ${`${status || "no response"} ${code}`.trim()} after ${Math.round(endedAt - at)} ms`,
     };
   });
   const { records, seenNotifications, observations, ledger } = evidence;

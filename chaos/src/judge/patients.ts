@@ -26,7 +26,7 @@ export function oneAppointment(evidence: Evidence): Finding[] {
 }
 
 export function countedOnce(evidence: Evidence): Finding[] {
-  return onceEach(evidence, evidence.records.registrations, "entries in the reports");
+  return onceEach(evidence, evidence.records.registrations, "registrations in the reports");
 }
 
 function onceEach(evidence: Evidence, rows: readonly { patientId: string }[], what: string): Finding[] {
@@ -125,7 +125,7 @@ export function onceInInbox(evidence: Evidence): Finding[] {
     if (ids.length === records.patients.length) return [];
     return [
       {
-        what: `${service} has ${ids.length} notifications of ${records.patients.length} patients in its inbox`,
+        what: `the inbox of ${service} has ${ids.length} notifications, and ${records.patients.length} patients exist`,
         trail: [],
       },
     ];

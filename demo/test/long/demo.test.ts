@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { patientAdded, system } from "@amqp-idioms/contracts";
+import { scoreUpdates, system } from "@amqp-idioms/contracts";
 import { type ServiceProcess, startProcess } from "@amqp-idioms/local-servers";
 import { test } from "@amqp-idioms/local-servers/vitest";
 import { connect } from "amqp-kit";
@@ -18,6 +18,14 @@ const steps = [
   "Request/response: patient-registry is stopped for a while",
   "All three idioms: the broker restarts under load",
 ];
+
+const foreignUpdate = {
+  match: "Foreign - Match",
+  home: { team: "Foreign", score: 1 },
+  away: { team: "Match", score: 0 },
+  event: "Goal",
+  at: "2026-01-01T12:00:00Z",
+};
 
 /** A temporary folder for this demo only: everything that it starts has it in its environment. */
 async function privateTmp(): Promise<string> {
@@ -169,17 +177,22 @@ describe("npm run demo", () => {
     async ({ vhost, database, cleanup }) => {
       const folder = await privateTmp();
       const file = join(folder, "report.json");
-      // Another consumer takes messages out of reporting's queue
-      const thief = cleanup(await connect(vhost.url, { system, service: "reporting" }));
-      await thief.subscribe(patientAdded, () => undefined);
+      // Another producer sends updates that the demo's own producer did not send
+      const intruder = cleanup(await connect(vhost.url, { system, service: "score-producer" }));
+      const timer = setInterval(() => void intruder.broadcast(scoreUpdates, foreignUpdate), 200);
+      cleanup(async () => clearInterval(timer));
       const env = { AMQP_URL: vhost.url, DATABASE_URL: database.url };
       const demo = cleanup(await startDemo(folder, ["--once", "--report", file], env));
       const { code } = await demo.exited;
       expect({ code, output: outputOf(demo) }).toMatchObject({ code: 1 });
       const report = readReport(file);
       expect(report.ok).toBe(false);
-      expect(report.steps.at(-1)).toMatchObject({ ok: false, reason: expect.stringContaining("reporting counts") });
-      expect(outputOf(demo)).toContain("Step 2 failed: reporting counts");
+      expect(report.steps).toHaveLength(1);
+      expect(report.steps[0]).toMatchObject({
+        ok: false,
+        reason: expect.stringContaining("display 1 listened all the time"),
+      });
+      expect(outputOf(demo)).toContain("Step 1 failed: display 1 listened all the time");
     },
   );
 });
