@@ -1,10 +1,11 @@
 /**
  * Checks the documents: code under `<!-- file: PATH -->` is that file's, links lead somewhere, services are named as their folders, and
- * documents and tests agree (scripts/pitfalls.ts, scripts/pages.ts).
+ * documents, mutants and tests agree (scripts/pitfalls.ts, scripts/pages.ts, scripts/mutant-faults.ts).
  * `npm run check` compares; `npm run docs` copies the code into the documents.
  */
 import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { mutantFaults } from "./mutant-faults.ts";
 import { pageFaults } from "./pages.ts";
 import { pitfallFaults } from "./pitfalls.ts";
 
@@ -20,7 +21,7 @@ const faults = documents.flatMap((document) => {
     ...deadLinks(document, current),
   ];
 });
-faults.push(...pitfallFaults(), ...pageFaults(), ...misnamedServices());
+faults.push(...pitfallFaults(), ...pageFaults(), ...mutantFaults(), ...misnamedServices());
 faults.forEach((fault) => console.log(fault));
 process.exitCode = faults.length === 0 ? 0 : 1;
 

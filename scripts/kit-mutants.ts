@@ -25,7 +25,7 @@ export const mutants: Mutant[] = [
     replace: "",
     fails: {
       in: "long/connection-recovery.test.ts",
-      tests: ["right behind a declaration: the process lives, tells of it, and connects again"],
+      tests: ["right behind a declaration: the process survives, logs it, and reconnects"],
     },
   },
   {
@@ -36,7 +36,7 @@ export const mutants: Mutant[] = [
     replace: "void openChannel;\n    void isClosed;",
     fails: {
       in: "long/connection-recovery.test.ts",
-      tests: ["right behind the handshake's last word: the process lives, tells of it, and connects again"],
+      tests: ["right behind the handshake's last word: the process survives, logs it, and reconnects"],
     },
   },
   {

@@ -33,8 +33,8 @@ function testsIn(text: string): { file: string; title: string }[] {
   }));
 }
 
-/** Without the pitfalls' numbers. */
-function titlesIn(file: string): Set<string> {
+/** All strings in a test file, without the pitfalls' numbers. */
+export function titlesIn(file: string): Set<string> {
   const texts = readFileSync(file, "utf8").matchAll(/(["'`])((?:\\.|(?!\1)[^\n])*)\1/g);
   return new Set(
     [...texts].map(([, , text = ""]) => text.replaceAll(/\\(.)/g, "$1").replace(/ \(pitfalls? [\da-z, ]+\)$/, "")),
