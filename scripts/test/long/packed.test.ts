@@ -44,33 +44,36 @@ const packages = [
 ];
 
 describe.for(packages)("the packed $folder", ({ folder, oldestNode, program, output }) => {
-  test("is complete for publint and are-the-types-wrong, and runs in an empty project", async ({
-    onTestFinished,
-    skip,
-  }) => {
-    skip(Number(nodeVersion) < oldestNode, `needs Node.js ${oldestNode}`);
-    const project = mkdtempSync(join(tmpdir(), "packed-"));
-    onTestFinished(() => rmSync(project, { recursive: true, force: true }));
-    await execute("pnpm", ["pack", "--pack-destination", project], { cwd: join(root, folder) });
-    const tarball = join(project, globSync("*.tgz", { cwd: project })[0] ?? "");
-    const run = async (command: string, args: string[]): Promise<string> => {
-      const PATH = [
-        ...(nodeVersion === undefined ? [] : [join(project, "node_modules/node/bin")]),
-        process.env["PATH"],
-      ];
-      const env = { ...process.env, PATH: PATH.join(delimiter) };
-      return (await execute(command, args, { cwd: project, env })).stdout;
-    };
+  // It installs from the registry: as slow as that is
+  const timeout = 180_000;
+  test(
+    "is complete for publint and are-the-types-wrong, and runs in an empty project",
+    { timeout },
+    async ({ onTestFinished, skip }) => {
+      skip(Number(nodeVersion) < oldestNode, `needs Node.js ${oldestNode}`);
+      const project = mkdtempSync(join(tmpdir(), "packed-"));
+      onTestFinished(() => rmSync(project, { recursive: true, force: true }));
+      await execute("pnpm", ["pack", "--pack-destination", project], { cwd: join(root, folder) });
+      const tarball = join(project, globSync("*.tgz", { cwd: project })[0] ?? "");
+      const run = async (command: string, args: string[]): Promise<string> => {
+        const PATH = [
+          ...(nodeVersion === undefined ? [] : [join(project, "node_modules/node/bin")]),
+          process.env["PATH"],
+        ];
+        const env = { ...process.env, PATH: PATH.join(delimiter) };
+        return (await execute(command, args, { cwd: project, env })).stdout;
+      };
 
-    expect(await run(join(tools, "publint"), [tarball, "--strict"])).toContain("All good!");
-    // It ends with 1 when it finds anything that the profile does not ignore
-    expect(await run(join(tools, "attw"), [tarball, "--profile", "esm-only", "--format", "ascii"])).toContain("🟢");
+      expect(await run(join(tools, "publint"), [tarball, "--strict"])).toContain("All good!");
+      // It ends with 1 when it finds anything that the profile does not ignore
+      expect(await run(join(tools, "attw"), [tarball, "--profile", "esm-only", "--format", "ascii"])).toContain("🟢");
 
-    writeFileSync(join(project, "package.json"), JSON.stringify({ name: "shop", private: true, type: "module" }));
-    writeFileSync(join(project, "main.js"), program);
-    const node = nodeVersion === undefined ? [] : [`node@${nodeVersion}`];
-    await execute("npm", ["install", "--no-audit", "--no-fund", tarball, ...node], { cwd: project });
-    expect(await run("node", ["--version"])).toContain(`v${nodeVersion ?? process.versions.node}`);
-    expect(await run("node", ["main.js"])).toBe(output);
-  });
+      writeFileSync(join(project, "package.json"), JSON.stringify({ name: "shop", private: true, type: "module" }));
+      writeFileSync(join(project, "main.js"), program);
+      const node = nodeVersion === undefined ? [] : [`node@${nodeVersion}`];
+      await execute("npm", ["install", "--no-audit", "--no-fund", tarball, ...node], { cwd: project });
+      expect(await run("node", ["--version"])).toContain(`v${nodeVersion ?? process.versions.node}`);
+      expect(await run("node", ["main.js"])).toBe(output);
+    },
+  );
 });
