@@ -1,8 +1,8 @@
 import type { ErrorDetails, ErrorName, Operation } from "./contract.ts";
 
 /**
- * One class per situation that a caller treats differently. `code` is stable; `docs/errors.md` says what to do about each.
- * No error holds a body or a value of one (bodies are patients), nor a URL (it has a password).
+ * One class per situation that a caller treats differently. `code` is stable; docs/errors.md says what to do about each.
+ * No error contains a body or a value of one (bodies contain patients), nor a URL (it contains a password).
  */
 
 export type AmqpKitErrorCode =
@@ -21,9 +21,10 @@ export type AmqpKitErrorCode =
   | "AMQP_KIT_RETRY_LATER"
   | "AMQP_KIT_REJECT";
 
-/** `"not-executed"`: certainly nothing happened. `"unknown"`: it may have; repeat it under the same key or message id. */
+/** `"not-executed"`: certainly nothing happened. `"unknown"`: it may have happened; repeat it under the same idempotency key or message id. */
 export type Outcome = "not-executed" | "unknown";
 
+/** The base class of all errors of the kit. Match `code`, which is stable. */
 export class AmqpKitError extends Error {
   readonly code: AmqpKitErrorCode;
   /** Whether the same call may succeed later without a change by a person. */
@@ -37,14 +38,14 @@ export class AmqpKitError extends Error {
   }
 }
 
-/** The program asks for what its system does not allow, or with an unknown option. */
+/** The program uses a contract that its system does not list for it, an unknown option or an invalid value. */
 export class UsageError extends AmqpKitError {
   constructor(message: string) {
     super("AMQP_KIT_USAGE", message, false);
   }
 }
 
-/** The call came after `close`, or was cut short by it. */
+/** The call came after `close`, or `close` ended it. */
 export class ClosedError extends AmqpKitError {
   readonly outcome: Outcome;
   constructor(message: string, outcome: Outcome = "not-executed") {
@@ -53,7 +54,7 @@ export class ClosedError extends AmqpKitError {
   }
 }
 
-/** No connection: not yet, no longer, or (when not retryable) never with these settings. */
+/** There is no connection: not yet, not any more, or (if not retryable) never with these settings. */
 export class ConnectionError extends AmqpKitError {
   readonly outcome: Outcome;
   constructor(message: string, facts: { retryable: boolean; outcome?: Outcome; cause?: unknown }) {
@@ -62,7 +63,7 @@ export class ConnectionError extends AmqpKitError {
   }
 }
 
-/** The broker has an exchange or queue of that name with other flags, or does not permit it to this user. */
+/** An exchange or queue of that name exists with different arguments, or this user may not declare it. */
 export class TopologyError extends AmqpKitError {
   constructor(message: string, cause?: unknown) {
     super("AMQP_KIT_TOPOLOGY", message, false, cause);
@@ -71,7 +72,7 @@ export class TopologyError extends AmqpKitError {
 
 const maxShownIssues = 5;
 
-/** Where a message breaks which rule. Never the value: what rule is told of zod's schemas only, since the sentences of other libraries quote values. */
+/** Where a message breaks which rule, never the value. Only zod's rules are quoted, since the messages of other libraries quote values. */
 export interface Issue {
   /** Field names and indexes from the root, joined by dots; empty for the message as a whole. */
   readonly path: string;
@@ -91,7 +92,7 @@ export class InvalidMessageError extends AmqpKitError {
   }
 }
 
-/** Body or headers are over the limit; nothing was sent. */
+/** Body or headers are over the limit. Nothing was sent. */
 export class MessageTooLargeError extends AmqpKitError {
   readonly contract: string;
   readonly bytes: number;
@@ -110,7 +111,7 @@ export class MessageTooLargeError extends AmqpKitError {
 
 export type PublishFailure = "unroutable" | "refused" | "timeout" | "channel-lost";
 
-/** The broker did not confirm. `outcome: "unknown"` means that it may have the message all the same: send it again under the same message id. */
+/** The broker did not confirm a message. If `outcome` is `"unknown"`, it may have the message: send it again under the same message id. */
 export class PublishError extends AmqpKitError {
   readonly reason: PublishFailure;
   readonly outcome: Outcome;
@@ -136,7 +137,7 @@ export class PublishError extends AmqpKitError {
   }
 }
 
-/** Nobody answers this operation now. */
+/** The operation has no responder now. */
 export class NoResponderError extends AmqpKitError {
   readonly contract: string;
   readonly exchange: string;
@@ -153,7 +154,7 @@ export class NoResponderError extends AmqpKitError {
   }
 }
 
-/** No answer within the time limit. It may have run: repeat it under the same idempotency key. */
+/** No answer arrived within the time limit. The request may have been executed: repeat it under the same idempotency key. */
 export class RequestTimeoutError extends AmqpKitError {
   readonly contract: string;
   readonly timeoutMs: number;
@@ -170,7 +171,7 @@ export class RequestTimeoutError extends AmqpKitError {
   }
 }
 
-/** This process has as many requests pending as it may; the call was refused at once. */
+/** This process has the maximum number of pending requests. Nothing was sent. */
 export class TooManyRequestsError extends AmqpKitError {
   readonly contract: string;
   readonly maxPending: number;
@@ -186,7 +187,11 @@ export class TooManyRequestsError extends AmqpKitError {
   }
 }
 
-/** An error that the operation declares: thrown by a responder's handler, and at the requester. */
+/**
+ * An error that the operation declares. A responder's handler throws it; `request` then rejects with it.
+ * @example
+ * throw new OperationError(addPatient, "already_exists", { patientId });
+ */
 export class OperationError<
   O extends Operation = Operation,
   N extends ErrorName<O> = ErrorName<O>,
@@ -195,7 +200,7 @@ export class OperationError<
   readonly error: N;
   readonly details: ErrorDetails<O, N>;
 
-  /** @param details  what the contract's schema for this error says; it travels to the requester */
+  /** @param details  as the contract's schema for this error declares them. They are sent to the requester */
   constructor(operation: O, error: N, details: ErrorDetails<O, N>) {
     super("AMQP_KIT_OPERATION", `"${operation.name}" ended with "${error}".`, false);
     this.contract = operation.name;
@@ -203,7 +208,11 @@ export class OperationError<
     this.details = details;
   }
 
-  /** Whether `error` is this declared error of this operation; narrows `error.details`. */
+  /**
+   * Whether `error` is this declared error of this operation. Narrows the type of `error.details`.
+   * @example
+   * if (OperationError.is(error, addPatient, "already_exists")) return error.details.patientId;
+   */
   static is<O extends Operation, N extends ErrorName<O>>(
     error: unknown,
     operation: O,
@@ -217,11 +226,11 @@ export class OperationError<
 export class RemoteError extends AmqpKitError {
   readonly contract: string;
   /**
-   * `invalid_message`, `message_too_large`, `response_too_large`, `internal_error`, or another responder's own;
-   * `invalid_response` when its answer could not be read here.
+   * `invalid_message`, `message_too_large`, `response_too_large`, `internal_error`, or the code of a responder without the kit;
+   * `invalid_response` if the requester could not read the answer.
    */
   readonly remoteCode: string;
-  /** For invalid requests: which fields broke which rules. */
+  /** For invalid requests: which fields break which rules. */
   readonly issues: readonly Issue[];
   constructor(
     operation: Operation,
@@ -236,8 +245,10 @@ export class RemoteError extends AmqpKitError {
 }
 
 /**
- * Thrown by a subscriber's handler that knows when another attempt makes sense. The message waits the first of `retryDelaysMs` that is
- * not shorter than `delayMs`, or the longest. It uses up an attempt like any other failure: after the last one the message is set aside.
+ * Thrown by a subscriber's handler that knows when another attempt can succeed. The message waits for the first of `retryDelaysMs` that is not
+ * shorter than `delayMs`, or for the longest. It uses up an attempt like any other failure: after the last one the message is dead-lettered.
+ * @example
+ * throw new RetryLater({ delayMs: 60_000 });
  */
 export class RetryLater extends AmqpKitError {
   readonly delayMs: number;
@@ -251,9 +262,13 @@ export class RetryLater extends AmqpKitError {
   }
 }
 
-/** Thrown by a subscriber's handler for which no further attempt makes sense: the message is set aside at once, reason `rejected`. */
+/**
+ * Thrown by a subscriber's handler if no further attempt can succeed. The message is dead-lettered immediately, with the reason `rejected`.
+ * @example
+ * throw new Reject("the patient was merged into another one");
+ */
 export class Reject extends AmqpKitError {
-  /** @param reason  in words, for the operator who reads `<queue>.dead`. No values of the message: they are patients */
+  /** @param reason  for the operator who reads `<queue>.dead`. It must not contain values of the message: they are about patients */
   constructor(reason: string) {
     super("AMQP_KIT_REJECT", reason, false);
   }

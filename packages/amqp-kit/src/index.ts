@@ -1,4 +1,4 @@
-// The public API, grouped by idiom. Declarations are also at `amqp-kit/contract`, without amqplib.
+// The public API, grouped by idiom. The entry `amqp-kit/contract` has the declarations without amqplib.
 
 // declare
 export { broadcast, notification, operation, defineSystem } from "./contract.ts";
@@ -27,11 +27,11 @@ export type { NotifyOptions } from "./notify/notifier.ts";
 export type { RequestOptions } from "./request-response/requester.ts";
 export type { Delivery } from "./messages/delivery.ts";
 
-// what it tells: a logger to hand over, and what it counts as node:diagnostics_channel messages
+// telemetry: the logger that `connect` accepts, and the node:diagnostics_channel messages
 export type { AmqpKitEvents, DropReason } from "./telemetry/events.ts";
 export type { Logger } from "./telemetry/log.ts";
 
-// errors; a subscriber's handler throws RetryLater and Reject
+// errors. A subscriber's handler throws RetryLater and Reject.
 export {
   AmqpKitError,
   ClosedError,

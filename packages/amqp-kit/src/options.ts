@@ -4,12 +4,12 @@ import { UsageError } from "./errors.ts";
 import type { SubscriberOptions } from "./notify/subscriber.ts";
 import type { Logger } from "./telemetry/log.ts";
 
-/** Options of the verbs that take, and how those of all verbs are checked: a misspelt one would be ignored in silence. */
+/** Options of `connect` and of the verbs that consume, and the checks of all options: a misspelt one would be ignored silently. */
 
 export const defaultRetryDelaysMs: readonly number[] = [1_000, 5_000, 30_000, 120_000, 600_000];
-/** AMQP carries a prefetch in 16 bits. */
+/** AMQP encodes a prefetch in 16 bits. */
 export const maxConcurrency = 65_535;
-/** The broker takes back after 30 minutes what is not acknowledged (rabbitmq.com/docs/consumers#acknowledgement-timeout). */
+/** The broker requeues a message that is not acknowledged within 30 minutes (rabbitmq.com/docs/consumers#acknowledgement-timeout). */
 const maxInPlaceMs = 25 * 60_000;
 
 export interface ConnectOptions<S extends System, N extends keyof S & string> {
@@ -33,23 +33,24 @@ export interface ConnectOptions<S extends System, N extends keyof S & string> {
 }
 
 export interface ListenOptions {
-  /** Updates kept for a slow handler, here and in the queue; beyond that the oldest is dropped and counted. @default 1000 */
+  /** Messages buffered for a slow handler, in this process and in the queue. Beyond that the oldest is dropped and counted. @default 1000 */
   maxBuffered?: number;
 }
 
 interface AnySubscribeOptions {
-  /** Pauses before each further attempt, in milliseconds; then the message is set aside. @default [1000, 5000, 30000, 120000, 600000] */
+  /** Delays before each further attempt, in milliseconds. After the last attempt the message is dead-lettered. @default [1000, 5000, 30000, 120000, 600000] */
   retryDelaysMs?: readonly number[];
   /**
-   * Asked when a handler has failed: is what it needs (a database, for instance) there at all? If not, the message goes back and no
-   * attempt is counted, and no other is taken until it says yes. Then `isReady` is false. It is asked again after a tenth of the time
-   * that this has taken, at least half a second and at most 30 s. No answer within 5 s, and a rejection, mean no. @default never asked
+   * Called when a handler has failed: resolves to false if a dependency of the handler, such as a database, is unavailable. Then the message is
+   * requeued, no attempt is counted, and the subscription pauses until it resolves to true; `isReady` is false meanwhile. It is called again
+   * after a tenth of the time that the pause has taken so far, at least half a second and at most 30 s. No answer within 5 s, and a rejection,
+   * count as false. @default never called
    */
   isAvailable?: () => Promise<boolean>;
 }
 
 interface DelayedRetry extends AnySubscribeOptions {
-  /** Messages handled at a time. 1 keeps the order, but for messages that are retried. @default 1 */
+  /** Messages handled at a time. 1 keeps the order, except for messages that are retried. @default 1 */
   concurrency?: number;
   retry?: undefined;
 }
@@ -57,9 +58,9 @@ interface DelayedRetry extends AnySubscribeOptions {
 interface InPlaceRetry extends AnySubscribeOptions {
   concurrency?: 1;
   /**
-   * A message whose handler failed stays where it is, and those behind it wait until it is handled or set aside. `retryDelaysMs` may then
-   * add up to 25 minutes, since a broker takes back what is not acknowledged within 30. @default it goes to the back of the queue after
-   *   the delay, and those behind it go on
+   * `"in-place"`: a message whose handler failed keeps its place, and the messages behind it wait until it is handled or dead-lettered.
+   * `retryDelaysMs` may then add up to 25 minutes, since the broker requeues a message that is not acknowledged within 30.
+   * @default the message goes to the back of the queue after the delay, and the messages behind it are handled meanwhile
    */
   retry: "in-place";
 }

@@ -12,7 +12,7 @@ import { SavedLetters } from "./saved-letters.ts";
 import { Selection } from "./selection.ts";
 import { findSystemFile, loadSystems } from "./system-file.ts";
 import { counted, Groups, recordOf, summaryOf, textOf } from "./text.ts";
-import { deadPolicy, policyCommand, warningOf } from "../derive/dead-policy.ts";
+import { deadPolicy, policyCommand, deliveryLimitWarning } from "../derive/dead-policy.ts";
 import { UsageError } from "../errors.ts";
 import { deadQueue, subscriptionQueues } from "../names.ts";
 import { messageOf } from "../telemetry/log.ts";
@@ -93,7 +93,7 @@ async function list({ dead, queues, values }: Work): Promise<void> {
     const json = (): string => JSON.stringify({ queue, messages: messages ?? null, groups: groups.all });
     await print(values.json ? json() : summaryOf(queue, messages, groups.all));
   }
-  const warning = warningOf(dead.brokerVersion, deliveryCount);
+  const warning = deliveryLimitWarning(dead.brokerVersion, deliveryCount);
   if (warning !== undefined) printError(warning);
 }
 

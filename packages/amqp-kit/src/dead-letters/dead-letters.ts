@@ -6,7 +6,7 @@ import type { Outgoing } from "../broker/publisher.ts";
 import type { TlsOptions } from "../broker/tls.ts";
 import { inspectQueue } from "../broker/topology.ts";
 import { readUrls } from "../broker/url.ts";
-import { countsLooks, refusalToLook } from "../derive/dead-policy.ts";
+import { countsReads, refusalToRead } from "../derive/dead-policy.ts";
 import { UsageError } from "../errors.ts";
 import { failedExchange } from "../names.ts";
 import { forwarded, forwardedHeaders } from "../notify/forward.ts";
@@ -64,7 +64,7 @@ export class DeadLetters implements AsyncDisposable {
         async ({ connection }) => connection.serverProperties.version,
       );
       opened.#brokerVersion = version;
-      if (countsLooks(version) && !options.isPolicySet) throw new UsageError(refusalToLook(version));
+      if (countsReads(version) && !options.isPolicySet) throw new UsageError(refusalToRead(version));
       return opened;
     } catch (error) {
       await opened.close();

@@ -1,20 +1,21 @@
 import { escaped } from "../names.ts";
 
 /**
- * Looking at a message means taking it and putting it back. RabbitMQ 4.0 to 4.2 count that against a quorum queue's delivery limit (20
- * unless a policy says otherwise), and delete the message beyond it. From 4.3 only what was lost with its channel counts, before 4.0 there is no limit.
- * AMQP tells neither policies nor a queue's type, so that a person must vouch for the policy.
+ * The policy that lifts the delivery limit of dead queues. `amqp-kit dead` reads a message by consuming and requeueing it. RabbitMQ 4.0 to 4.2
+ * count that against the delivery limit of a quorum queue (20 by default), and delete the message beyond it. From 4.3 on, only messages that
+ * were lost with their channel count. Before 4.0 there is no limit. AMQP reports neither policies nor the type of a queue, so a person must
+ * confirm that the policy is set.
  */
 
 const deliveryLimit = 20;
 
-/** @returns whether this version counts a message that was looked at, as a failure */
-export function countsLooks(version: string): boolean {
+/** Whether this version counts the reading of a message as a failed delivery. */
+export function countsReads(version: string): boolean {
   const [, major, minor] = /^(\d+)\.(\d+)/.exec(version) ?? [];
   return Number(major) === 4 && Number(minor) < 3;
 }
 
-export function refusalToLook(version: string): string {
+export function refusalToRead(version: string): string {
   return (
     `RabbitMQ ${version} counts each read of a quorum queue as a failed delivery, and deletes a message after ${deliveryLimit} of them. ` +
     `No message was read. Set the policy that "amqp-kit dead policy" prints, check that it applies ` +
@@ -22,9 +23,12 @@ export function refusalToLook(version: string): string {
   );
 }
 
-/** @param deliveryCount  the highest that was seen. @returns what to tell the person who looks, where the limit may come near */
-export function warningOf(version: string, deliveryCount: number): string | undefined {
-  // Beyond the limit a policy must have lifted it; before 4.0 there is none.
+/**
+ * @param deliveryCount  the highest count of the messages that were read
+ * @returns a warning for the person who reads them, if the limit may be near
+ */
+export function deliveryLimitWarning(version: string, deliveryCount: number): string | undefined {
+  // A count above the limit shows that a policy has lifted it. Before 4.0 there is no limit.
   if (Number.parseInt(version, 10) < 4 || deliveryCount < deliveryLimit / 2 || deliveryCount > deliveryLimit)
     return undefined;
   return (
@@ -33,7 +37,7 @@ export function warningOf(version: string, deliveryCount: number): string | unde
   );
 }
 
-/** Policies as a definitions file has them (rabbitmq.com/docs/definitions): lifts the delivery limit of these queues. */
+/** Policies in the form of a definitions file (rabbitmq.com/docs/definitions). They lift the delivery limit of these queues. */
 export interface PolicyDefinitions {
   policies: {
     vhost: string;
@@ -45,7 +49,7 @@ export interface PolicyDefinitions {
   }[];
 }
 
-/** The highest priority wins alone: RabbitMQ does not add policies up. */
+/** Only the policy with the highest priority applies: RabbitMQ does not combine policies. */
 const priority = 100;
 
 export function deadPolicy(queues: readonly string[], vhost: string): PolicyDefinitions {
@@ -54,7 +58,7 @@ export function deadPolicy(queues: readonly string[], vhost: string): PolicyDefi
   return { policies: [{ vhost, name: "amqp-kit-dead", pattern, "apply-to": "quorum_queues", definition, priority }] };
 }
 
-/** The same as a command for a POSIX shell. */
+/** The same policy as a command for a POSIX shell. */
 export function policyCommand({ policies }: PolicyDefinitions): string {
   return policies
     .map(({ vhost, name, pattern, definition, priority, "apply-to": applyTo }) => {

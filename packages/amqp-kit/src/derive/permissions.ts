@@ -3,14 +3,11 @@ import { deadPolicy } from "./dead-policy.ts";
 import type { PolicyDefinitions } from "./dead-policy.ts";
 import { deadQueue, delayQueue, escaped, failedExchange, subscriptionQueue, subscriptionQueues } from "../names.ts";
 
-/**
- * What follows from a system without connecting to anything: each user's rights on the broker, and the definitions that give them.
- * This file is its own entry, `amqp-kit/derive`, and pulls in neither amqplib nor I/O.
- */
+/** Derives each user's permissions on the broker from a system, and the definitions that grant them. Imports neither amqplib nor I/O. */
 
 /**
- * What a user may do in a virtual host: for each kind of right, a regular expression over the names of exchanges and queues, anchored at
- * both ends; `^$` permits nothing (rabbitmq.com/docs/access-control).
+ * The permissions of a user in a virtual host: for each kind, a regular expression over the names of exchanges and queues, anchored at both
+ * ends. `^$` permits nothing (rabbitmq.com/docs/access-control).
  */
 export interface Permissions {
   readonly configure: string;
@@ -18,46 +15,50 @@ export interface Permissions {
   readonly read: string;
 }
 
-/** What a definitions file says beside users and their passwords (rabbitmq.com/docs/definitions). */
+/** A definitions file without users and their passwords (rabbitmq.com/docs/definitions). */
 export interface Definitions extends PolicyDefinitions {
   readonly vhosts: readonly { readonly name: string }[];
   readonly permissions: readonly ({ readonly user: string; readonly vhost: string } & Permissions)[];
 }
 
-/** Names of exchanges and queues, by the right that is needed on them. */
+/** Names of exchanges and queues, by the kind of permission that is needed on them. */
 interface Rights {
   configure: readonly string[];
   write: readonly string[];
   read: readonly string[];
 }
 
-/** What the broker calls a queue that is declared without a name. */
+/** The pattern of the name that the broker gives a queue declared without one. */
 const serverNamed = "amq.gen-[A-Za-z0-9_-]+";
-/** As which permissions know the exchange without a name, which reaches every queue. */
+/** The default exchange's name in permission patterns. It reaches every queue. */
 const defaultExchange = "amq.default";
-/** Who uses `amqp-kit dead`. */
+/** The user of `amqp-kit dead`. */
 const operator = "operator";
 
 /**
- * Least privilege: what each service's user needs for the roles that the system gives it, and nothing else.
- * @returns service → its rights
+ * Derives the permissions that each service's user needs for its roles in the system, and no others.
+ * @returns service → permissions
+ * @example
+ * permissionsOf(system).till; // { configure: "^…$", write: "^…$", read: "^…$" }
  */
 export function permissionsOf<S extends System>(system: S): { readonly [Service in keyof S]: Permissions } {
   const permissions = Object.keys(system).map((service) => [service, permissionsFor(rightsOf(system, service))]);
   return Object.fromEntries(permissions) as { [Service in keyof S]: Permissions };
 }
 
-/** What whoever uses `amqp-kit dead` needs: to read each dead queue, and to publish to the exchange that leads back from it. */
+/** Derives the permissions for `amqp-kit dead`: to read each dead queue, and to publish to the exchange that leads back from it. */
 export function operatorPermissions(system: System): Permissions {
   const queues = subscriptionQueues(system);
   return permissionsFor([{ configure: [], write: queues.map(failedExchange), read: queues.map(deadQueue) }]);
 }
 
 /**
- * The broker's side of a system, for RabbitMQ 4: a virtual host, the rights of one user per service, named as the service, and of
- * `operator`, and the policy that `amqp-kit dead policy` prints (3.x refuses that policy, and needs none). Users come first: the broker
- * refuses rights of one that it does not know.
- * @throws {TypeError} a service is called `operator`: it would share its rights with a person
+ * Derives the definitions of a system for RabbitMQ 4: a virtual host; the permissions of one user per service, with the name of the service,
+ * and of `operator`; and the policy that `amqp-kit dead policy` prints (RabbitMQ 3.x refuses that policy, and needs none). Create the users
+ * before you import them: the broker refuses permissions of an unknown user.
+ * @throws {TypeError} a service is called `operator`: it would share its permissions with a person
+ * @example
+ * writeFileSync("definitions.json", JSON.stringify(definitionsOf(system, { virtualHost: "clinic" })));
  */
 export function definitionsOf(system: System, { virtualHost }: { virtualHost: string }): Definitions {
   if (Object.hasOwn(system, operator))
@@ -71,7 +72,7 @@ export function definitionsOf(system: System, { virtualHost }: { virtualHost: st
   };
 }
 
-/** By role; why each is needed stands where it is declared, in topology.ts. Binding takes write on the queue and read on the exchange. */
+/** By role. topology.ts declares what these permissions are needed for. A binding needs write on the queue and read on the exchange. */
 function rightsOf(system: System, service: string): Rights[] {
   const {
     broadcasts = [],
@@ -99,10 +100,10 @@ function rightsOf(system: System, service: string): Rights[] {
       const failed = failedExchange(queue);
       const delays = delayQueue(queue, "[0-9]+");
       const own = [queue, failed, deadQueue(queue), delays];
-      // A queue that dead-letters is declared by who may read it; `.dead` is written blindly
+      // Declaring a queue that dead-letters needs read on it. `.dead` is only written.
       return { configure: own, write: own, read: [notification.name, queue, failed, delays] };
     }),
-    // Seeing whether a queue has consumers takes any right on it, from RabbitMQ 4 on: write permits nothing else
+    // From RabbitMQ 4 on, counting the consumers of a queue needs any permission on it. Write permits nothing else there.
     ...requests.map(({ name, exchange }) => ({
       configure: [serverNamed],
       write: [exchange, name],
@@ -124,7 +125,7 @@ function permissionsFor(rights: readonly Rights[]): Permissions {
   };
 }
 
-/** Sorted, so that the order of a system's roles changes nothing. */
+/** Sorted, so that the order of the roles in a system does not matter. */
 function patternOf(names: readonly string[]): string {
   const alternatives = [...new Set(names)].toSorted().map(escaped);
   return alternatives.length > 1 ? `^(${alternatives.join("|")})$` : `^${alternatives.join("")}$`;

@@ -7,8 +7,9 @@ import { json } from "./properties.ts";
 import { validate } from "./validate.ts";
 
 /**
- * Reads and validates what came off the wire.
- * @throws {InvalidMessageError} {MessageTooLargeError} unparsed
+ * Parses and validates a received message.
+ * @throws {InvalidMessageError}
+ * @throws {MessageTooLargeError} without parsing it
  */
 export function decode<S extends Schema>(contract: string, schema: S, decoders: Decoders, message: Message): Output<S> {
   const { content, properties } = message;
@@ -60,7 +61,7 @@ function parseJson(text: string, invalid: (rule: string) => Error): unknown {
   }
 }
 
-/** JSON, less own properties named `__proto__`: they become a prototype wherever somebody copies them by assignment. */
+/** Parses JSON and removes properties named `__proto__`: code that copies them by assignment would set a prototype. */
 export function parse(text: string): unknown {
   return /__proto__|\\u/i.test(text)
     ? JSON.parse(text, (key, value: unknown) => (key === "__proto__" ? undefined : value))

@@ -3,25 +3,25 @@ import { InvalidMessageError } from "../errors.ts";
 import { maxShortString } from "./limits.ts";
 
 /**
- * What a handler learns of a message besides its content. Apart from `attempt` and `redelivered` it is what the sender wrote:
- * information, not proof.
+ * The properties of a message that a handler receives. All except `attempt` and `redelivered` were written by the sender: they are information,
+ * not proof.
  */
 export interface Delivery {
   readonly messageId: string | undefined;
-  /** The header `idempotency-key`, else the message id, else undefined: then nothing can be deduplicated. */
+  /** The header `idempotency-key`, else the message id. Undefined if there is neither: then a repetition cannot be recognised. */
   readonly idempotencyKey: string | undefined;
   readonly sentAt: Date | undefined;
   readonly appId: string | undefined;
-  /** The broker has handed this message out before; its effect may have happened. */
+  /** The broker has delivered this message before. Its effect may have happened. */
   readonly redelivered: boolean;
-  /** 1 at first, one more with each retry. */
+  /** 1 at the first attempt, and one more with each retry. */
   readonly attempt: number;
   readonly headers: Readonly<Record<string, unknown>>;
   /** Aborts when the delivery is lost, at the request's time limit, and when `close` runs out of time. */
   readonly signal: AbortSignal;
 }
 
-/** @param attempt  as the kit has counted it; the sender's headers have no say in it */
+/** @param attempt  counted by the kit; the sender's headers do not affect it */
 export function deliveryOf(message: Message, signal: AbortSignal, attempt = 1): Delivery {
   const { properties, fields } = message;
   const headers: Record<string, unknown> = properties.headers ?? {};
@@ -38,14 +38,14 @@ export function deliveryOf(message: Message, signal: AbortSignal, attempt = 1): 
   };
 }
 
-/** Databases cannot hold U+0000 in a text. */
+/** A text of 1 to 255 bytes without U+0000, which databases cannot store. */
 function usableText(value: unknown): string | undefined {
   const isUsable = typeof value === "string" && value !== "" && !value.includes("\u0000");
   return isUsable && Buffer.byteLength(value) <= maxShortString ? value : undefined;
 }
 
 /**
- * A key that is there and cannot be used must not be ignored: each repeat would be executed.
+ * Refuses an unusable idempotency key. If it were ignored, each repetition would be executed.
  * @throws {InvalidMessageError}
  */
 export function checkIdempotencyKey(contract: string, { properties }: Message): void {
@@ -55,7 +55,7 @@ export function checkIdempotencyKey(contract: string, { properties }: Message): 
   throw new InvalidMessageError(contract, [{ path: "idempotency-key", rule }]);
 }
 
-/** AMQP timestamps are seconds; one in milliseconds, or absurd, is no time at all. */
+/** AMQP timestamps are in seconds. One in milliseconds, or out of range, is ignored. */
 export function sentAt(timestamp: unknown): Date | undefined {
   const isTime = typeof timestamp === "number" && timestamp > 0 && timestamp <= 253_402_300_799;
   return isTime ? new Date(timestamp * 1000) : undefined;

@@ -5,11 +5,11 @@ export const maxHeaderBytes = 32 * 1024;
 /** AMQP 0-9-1, 4.2.5.3: a short string's length is one octet. */
 export const maxShortString = 255;
 
-/** Bytes that a header value takes on the wire, near enough for a limit. */
+/** The approximate size of a header value on the wire, in bytes. */
 export function sizeOf(value: unknown): number {
   if (value === null || value === undefined) return 1;
   if (typeof value === "string") return 5 + Buffer.byteLength(value);
-  // Not `Buffer.isBuffer`, which is true of a table, too, to which a header named `__proto__` gave one as its prototype
+  // Not `Buffer.isBuffer`: it is also true for a table whose prototype a header named `__proto__` has set to a Buffer.
   if (ArrayBuffer.isView(value)) return 5 + value.byteLength;
   if (typeof value !== "object") return 9;
   let bytes = 5;

@@ -6,7 +6,7 @@ import { maxShortString } from "./limits.ts";
 
 export const json = "application/json";
 
-/** The properties that every message of the kit carries. They are information; nobody trusts them. */
+/** The properties of every message that the kit sends. They are information: no receiver trusts them. */
 export function propertiesOf(
   contract: Contract,
   service: string,
@@ -21,12 +21,12 @@ export function propertiesOf(
   };
 }
 
-/** @returns the id given, checked, or a new one. @throws {UsageError} an id that AMQP cannot carry */
+/** @returns the given id, or a new one. @throws {UsageError} an id that AMQP cannot encode */
 export function messageIdOf(given: string | undefined): string {
   return given === undefined ? randomUUID() : shortString("messageId", given);
 }
 
-/** @throws {UsageError} a string that is empty or takes more than the 255 bytes of an AMQP short string (spec 4.2.5.3) */
+/** @throws {UsageError} a string that is empty or longer than the 255 bytes of an AMQP short string (specification 4.2.5.3) */
 export function shortString(name: string, value: string): string {
   if (typeof value === "string" && value !== "" && Buffer.byteLength(value) <= maxShortString) return value;
   throw new UsageError(`${name} must be a string of 1 to ${maxShortString} bytes.`);

@@ -2,15 +2,15 @@ import type { Output, Schema } from "../contract.ts";
 import { InvalidMessageError } from "../errors.ts";
 import type { Issue } from "../errors.ts";
 
-/** Of a message that breaks its schema in a million places, or at a name of a million letters. */
+/** A message may break its schema in a million places, or at a name of a million letters. */
 const maxIssues = 100;
 const maxIssueText = 200;
 
-/** @returns what the schema makes of the value. @throws {InvalidMessageError} */
+/** @returns the output of the schema. @throws {InvalidMessageError} */
 export function validate<S extends Schema>(contract: string, schema: S, value: unknown): Output<S> {
   const result = resultOf(schema, value);
   if (result instanceof Error || result instanceof Promise) {
-    // Zod turns to its asynchronous side when a schema throws: a recursive one does on arrays nested a hundred thousand deep.
+    // Zod returns a promise if a schema throws, as a recursive one does on arrays nested a hundred thousand deep.
     if (result instanceof Promise) result.catch(() => undefined);
     const rule = "its schema is asynchronous, or throws";
     throw new InvalidMessageError(contract, [{ path: "", rule }]);
@@ -31,7 +31,7 @@ function resultOf(schema: Schema, value: unknown): ReturnType<Schema["~standard"
   }
 }
 
-/** Zod's sentences quote no value; those of other libraries do, so that of theirs only the path is told. */
+/** Zod's messages quote no value. Those of other libraries do, so only the path of their issues is reported. */
 function toIssue(
   issue: { message: string; path?: readonly (PropertyKey | { key: PropertyKey })[] | undefined },
   vendor: string,

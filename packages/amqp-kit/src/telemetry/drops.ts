@@ -2,23 +2,23 @@ import { emit } from "./events.ts";
 import type { DropReason } from "./events.ts";
 import type { Logger } from "./log.ts";
 
-const quietMs = 10_000;
-
 interface Unlogged {
   count: number;
-  /** Runs while it is quiet: what was dropped meanwhile is logged at its end. */
+  /** Runs for `quietMs` after a log line. The messages dropped meanwhile are logged at its end. */
   quiet: NodeJS.Timeout | undefined;
 }
 
-/** Counts what is dropped, and logs the first of each kind at once and the others summed up, at most every ten seconds. */
+/** Counts dropped messages. Logs the first of each reason immediately, and the others summed up, at most every `quietMs`. */
 export class Drops {
   readonly #contract: string;
   readonly #logger: Logger;
+  readonly #quietMs: number;
   readonly #unlogged = new Map<DropReason, Unlogged>();
 
-  constructor(contract: string, logger: Logger) {
+  constructor(contract: string, logger: Logger, quietMs = 10_000) {
     this.#contract = contract;
     this.#logger = logger;
+    this.#quietMs = quietMs;
   }
 
   count(reason: DropReason, count = 1): void {
@@ -30,7 +30,7 @@ export class Drops {
     if (unlogged.quiet === undefined) this.#log(reason, unlogged);
   }
 
-  /** Logs what has not been logged yet. */
+  /** Logs the counts that are not logged yet. */
   close(): void {
     for (const [reason, unlogged] of this.#unlogged) {
       if (unlogged.count > 0) this.#log(reason, unlogged);
@@ -45,6 +45,6 @@ export class Drops {
     unlogged.quiet = setTimeout(() => {
       unlogged.quiet = undefined;
       if (unlogged.count > 0) this.#log(reason, unlogged);
-    }, quietMs).unref();
+    }, this.#quietMs).unref();
   }
 }

@@ -1,31 +1,33 @@
 import { channel } from "node:diagnostics_channel";
 
 /**
- * What the kit counts, as `node:diagnostics_channel` messages named `amqp-kit:<event>`. Subscribe to feed metrics.
- * Facts are ids, names and numbers, never bodies.
+ * The kit's `node:diagnostics_channel` messages, named `amqp-kit:<event>`. Subscribe to them to feed metrics. They contain ids, names and
+ * numbers, never bodies.
+ * @example
+ * subscribe("amqp-kit:dead-lettered", (event) => deadLetters.inc({ reason: event.reason }));
  */
 export interface AmqpKitEvents {
-  /** A broadcast was dropped, by its sender or a listener, or a message that nobody can be told of. */
+  /** A sender or a listener dropped a broadcast. */
   dropped: { contract: string; reason: DropReason; count: number };
-  /** A handler failed and the message waits for its next attempt. */
+  /** A handler failed, and the message waits for its next attempt. */
   retried: { contract: string; messageId: string | undefined; attempt: number; delayMs: number };
-  /** A handler failed because what it needs is not available: its subscription takes no messages until it is. */
+  /** A handler failed because a dependency is unavailable. Its subscription consumes no messages until the dependency is available again. */
   paused: { contract: string };
-  /** What the handlers need is available again. */
+  /** The dependency is available again. */
   resumed: { contract: string; pausedMs: number };
-  /** A notification went to `<queue>.dead`. */
+  /** A notification was moved to `<queue>.dead`. */
   "dead-lettered": { contract: string; messageId: string | undefined; reason: string };
-  /** A reply that nobody waits for: late, doubled or foreign. */
+  /** A reply without a pending request was ignored: it came too late, twice, or from a stranger. */
   "reply-ignored": { service: string };
-  /** A reply whose requester is gone. */
+  /** A reply could not be delivered: its requester has disconnected. */
   "reply-undeliverable": { contract: string; messageId: string | undefined };
-  /** A request without a usable reply queue. */
+  /** A request without a usable `reply_to` was refused. */
   "request-refused": { contract: string; messageId: string | undefined };
-  /** A request was written to the broker. `expiresInMs` is its `expiration`: what is left of its time limit. */
+  /** A request was written to the connection. `expiresInMs` is its `expiration`: the rest of its time limit. */
   "request-sent": { contract: string; messageId: string; expiresInMs: number };
-  /** A handler begins a request. `expiresInMs` is what was left of its time limit, by the responder's own clock. */
+  /** A handler begins a request. `expiresInMs` is the rest of its time limit, by the responder's own clock. */
   "request-begun": { contract: string; messageId: string | undefined; expiresInMs: number | undefined };
-  /** A request came too late, or out of a stalled process' socket, and was given back to the broker unbegun. */
+  /** A request arrived too late, or waited in the socket of a stalled process, and was requeued before a handler began it. */
   "request-returned": { contract: string; messageId: string | undefined };
   connection: { purpose: "publishing" | "consuming"; state: "open" | "lost" | "blocked" | "unblocked" };
 }

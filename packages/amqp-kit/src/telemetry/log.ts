@@ -1,4 +1,4 @@
-/** Takes pino's shape: facts first, then the sentence. */
+/** A logger with pino's signature: fields first, then the message. */
 export interface Logger {
   debug(facts: object, message: string): void;
   info(facts: object, message: string): void;
@@ -9,13 +9,13 @@ export interface Logger {
 const ignore = (): void => undefined;
 export const silent: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
-/** Such as AMQP_KIT_REJECT, ECONNREFUSED or PostgreSQL's 23505; what does not look like a code may be a value. */
+/** The code of an error, such as AMQP_KIT_REJECT, ECONNREFUSED or PostgreSQL's 23505. Undefined if it does not look like a code: it may be a value. */
 export function codeIn(error: unknown): string | undefined {
   const code = error instanceof Error ? textOf(error, "code") : "";
   return /^[A-Z0-9_]{1,100}$/.test(code) ? code : undefined;
 }
 
-/** A foreign error's text may quote a patient: its name, code and stack frames do not. Takes whatever was thrown. */
+/** Fields about anything that was thrown. The message of a foreign error may quote a patient; its name, code and stack frames do not. */
 export function withoutValues(error: unknown): { error: string; at?: string[] } {
   if (!(error instanceof Error)) return { error: "not an Error" };
   const code = codeIn(error);
@@ -28,12 +28,12 @@ export function withoutValues(error: unknown): { error: string; at?: string[] } 
   };
 }
 
-/** What happened, in words; for errors of the kit, of amqplib and of the network. */
+/** The message of an error of the kit, of amqplib or of the network. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? textOf(error, "message") || textOf(error, "code") : typeof error;
 }
 
-/** A property of something that was thrown: it may be anything, or a getter that throws. */
+/** Reads a property of something that was thrown: it may have any type, or be a getter that throws. */
 function textOf(error: Error, property: "name" | "message" | "code" | "stack"): string {
   try {
     const value: unknown = property in error ? Reflect.get(error, property) : "";

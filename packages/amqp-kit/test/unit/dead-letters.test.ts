@@ -6,7 +6,7 @@ import { help, readArguments } from "../../src/dead-letters/arguments.ts";
 import { Groups, summaryOf } from "../../src/dead-letters/text.ts";
 import { workQueue } from "../../src/dead-letters/letter.ts";
 import type { DeadLetter } from "../../src/dead-letters/letter.ts";
-import { countsLooks, deadPolicy, policyCommand, warningOf } from "../../src/derive/dead-policy.ts";
+import { countsReads, deadPolicy, policyCommand, deliveryLimitWarning } from "../../src/derive/dead-policy.ts";
 import { UsageError } from "../../src/errors.ts";
 import { deadLetterReasons } from "../../src/notify/dead-letter.ts";
 import { SavedLetters } from "../../src/dead-letters/saved-letters.ts";
@@ -138,13 +138,13 @@ describe("the delivery limit of RabbitMQ 4", () => {
     ["4.10.0", false],
     ["5.0.0", false],
   ] as const)("%s counts a read: %s", ([version, counts]) => {
-    expect(countsLooks(version)).toBe(counts);
+    expect(countsReads(version)).toBe(counts);
   });
 
   test("causes a warning from half of it on, until a policy has evidently lifted it", () => {
-    const told = [9, 10, 20, 21].map((count) => warningOf("4.3.6", count) !== undefined);
+    const told = [9, 10, 20, 21].map((count) => deliveryLimitWarning("4.3.6", count) !== undefined);
     expect(told).toEqual([false, true, true, false]);
-    expect(warningOf("3.13.7", 15)).toBeUndefined();
+    expect(deliveryLimitWarning("3.13.7", 15)).toBeUndefined();
   });
 
   test("is lifted by a policy for these queues alone, as a command and as definitions", () => {
