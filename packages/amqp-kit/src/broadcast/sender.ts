@@ -17,14 +17,8 @@ import type { Logger } from "../telemetry/log.ts";
 
 const maxWaiting = 1_000;
 export const maxWaitingBytes = 16 * 1024 * 1024;
-
-/** Tests that wait for them pass shorter ones. */
-interface SenderIntervals {
-  /** A message that could not be written for this long is dropped. */
-  staleMs: number;
-}
-
-const defaultIntervals: SenderIntervals = { staleMs: 1_000 };
+/** A message that could not be written for this long is dropped. */
+const staleMs = 1_000;
 
 interface Waiting {
   body: Buffer;
@@ -37,7 +31,6 @@ export class Sender {
   readonly #broadcast: Broadcast;
   readonly #service: string;
   readonly #logger: Logger;
-  readonly #staleMs: number;
   readonly #drops: Drops;
   readonly #refresh: NodeJS.Timeout;
   #channel: Channel | undefined;
@@ -52,18 +45,11 @@ export class Sender {
   #holding: string | undefined;
   #isClosing = false;
 
-  constructor(
-    connection: Connection,
-    broadcast: Broadcast,
-    service: string,
-    logger: Logger,
-    intervals = defaultIntervals,
-  ) {
+  constructor(connection: Connection, broadcast: Broadcast, service: string, logger: Logger) {
     this.#connection = connection;
     this.#logger = logger;
     this.#broadcast = broadcast;
     this.#service = service;
-    this.#staleMs = intervals.staleMs;
     this.#drops = new Drops(broadcast.name, logger);
     connection.on("lost", () => {
       this.#dropWaiting("disconnected");
@@ -75,7 +61,7 @@ export class Sender {
       () => void this.declare().catch((error: unknown) => this.#warn("cannot declare the exchange", error)),
     );
     connection.on("blocked", () => this.#dropWaiting("blocked"));
-    this.#refresh = setInterval(() => void this.#refreshHold(), connection.refreshMs).unref();
+    this.#refresh = setInterval(() => void this.#refreshHold(), connection.intervals.refreshMs).unref();
   }
 
   /** Declares the exchange, and keeps it in existence as long as this connection is open. */
@@ -140,7 +126,7 @@ export class Sender {
    */
   async #sendWaiting(): Promise<void> {
     while (this.#waiting.length > 0) {
-      const stale = setInterval(() => this.#dropWaiting("stalled"), this.#staleMs);
+      const stale = setInterval(() => this.#dropWaiting("stalled"), staleMs);
       try {
         if (!this.#isDeclared) await this.declare();
         const channel = await this.#connection.withWatchdog(() => this.#checkedChannel());

@@ -73,8 +73,8 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     return this.#isStarted;
   }
 
-  get refreshMs(): number {
-    return this.#intervals.refreshMs;
+  get intervals(): Readonly<Intervals> {
+    return this.#intervals;
   }
 
   /**

@@ -170,7 +170,7 @@ export class Consumer {
       if (channel.isOpen) timer.refresh();
     };
     // Not an interval: on a dead link refreshes would pile up.
-    const timer = setTimeout(() => void refresh(), this.#connection.refreshMs);
+    const timer = setTimeout(() => void refresh(), this.#connection.intervals.refreshMs);
     const reason = await channel.lost;
     clearTimeout(timer);
     this.isConsuming = false;

@@ -32,8 +32,6 @@ export interface DeadLettersOptions {
   tls?: TlsOptions | undefined;
   /** Ends the work after the current batch; the remaining messages are put back. */
   signal: AbortSignal;
-  /** If no message is delivered for this long, another consumer holds the rest. In milliseconds. @default 2000 */
-  quietMs?: number;
 }
 
 export interface DiscardSteps {
@@ -52,7 +50,6 @@ export class DeadLetters implements AsyncDisposable {
   readonly #consuming: Connection;
   readonly #publishing: Connection;
   readonly #signal: AbortSignal;
-  readonly #quietMs: number | undefined;
   #brokerVersion = "";
 
   /** @throws {ConnectionError} immediately; {UsageError} when reading could delete messages on this broker */
@@ -72,10 +69,9 @@ export class DeadLetters implements AsyncDisposable {
     }
   }
 
-  private constructor(urls: readonly string[], { tls, signal, quietMs }: DeadLettersOptions) {
+  private constructor(urls: readonly string[], { tls, signal }: DeadLettersOptions) {
     const endpoints = readUrls(urls, tls);
     this.#signal = signal;
-    this.#quietMs = quietMs;
     this.#consuming = new Connection("consuming", endpoints, "amqp-kit dead", silent);
     this.#publishing = new Connection("publishing", endpoints, "amqp-kit dead", silent);
   }
@@ -160,7 +156,7 @@ export class DeadLetters implements AsyncDisposable {
   }
 
   async #withHeld<T>(queue: string, work: (held: HeldMessages) => Promise<T>): Promise<T> {
-    const held = new HeldMessages(queue, await this.#consuming.channel(), this.#signal, this.#quietMs);
+    const held = new HeldMessages(queue, await this.#consuming.channel(), this.#signal);
     try {
       return await work(held);
     } catch (error) {

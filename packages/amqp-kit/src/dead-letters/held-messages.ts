@@ -10,7 +10,7 @@ import { messageOf } from "../telemetry/log.ts";
 /** Messages per batch, with their bodies. Those of earlier batches are kept by the broker alone. */
 const batchSize = 100;
 /** If nothing is delivered for this long, another consumer holds the rest. */
-const defaultQuietMs = 2_000;
+const quietMs = 2_000;
 const putBackTimeoutMs = 10_000;
 const none = Buffer.alloc(0);
 
@@ -19,16 +19,14 @@ export class HeldMessages {
   readonly #queue: string;
   readonly #channel: Channel;
   readonly #signal: AbortSignal;
-  readonly #quietMs: number;
   /** By delivery tag, without their bodies. Each batch came to a consumer of its own. */
   readonly #held = new Map<number, { batch: number; message: ConsumeMessage }>();
   #batch = 0;
 
-  constructor(queue: string, channel: Channel, signal: AbortSignal, quietMs = defaultQuietMs) {
+  constructor(queue: string, channel: Channel, signal: AbortSignal) {
     this.#queue = queue;
     this.#channel = channel;
     this.#signal = signal;
-    this.#quietMs = quietMs;
   }
 
   /** Consumes the messages that are in the queue now, and not those that are published later. */
@@ -95,7 +93,7 @@ export class HeldMessages {
     const consumerTag = `batch-${batch}`;
     const messages: ConsumeMessage[] = [];
     const { promise: isComplete, resolve } = Promise.withResolvers<void>();
-    const quiet = setTimeout(resolve, this.#quietMs);
+    const quiet = setTimeout(resolve, quietMs);
     const onMessage = (message: ConsumeMessage | null): void => {
       if (message !== null) messages.push(message);
       quiet.refresh();

@@ -7,7 +7,6 @@ import { Deadline } from "../broker/deadline.ts";
  * attempts. Knows no idiom.
  */
 
-const defaultAnswerTimeoutMs = 5_000;
 const firstPauseMs = 500;
 const maxPauseMs = 30_000;
 
@@ -23,10 +22,8 @@ export interface AvailabilityOptions {
   signal: AbortSignal;
   onPaused: () => void;
   onResumed: (pausedMs: number) => void;
-  /** No answer of `isAvailable` within this time means unavailable. @default 5000 */
-  answerTimeoutMs?: number;
-  /** Pause before `isAvailable` is called again, by the duration of the outage. @default `pauseMs` */
-  pauseAfter?: (outageMs: number) => number;
+  /** No answer of `isAvailable` within this time means unavailable. */
+  answerTimeoutMs: number;
 }
 
 export class Availability {
@@ -65,9 +62,9 @@ export class Availability {
   }
 
   async #untilAvailable(startedAt: number): Promise<void> {
-    const { signal, pauseAfter = pauseMs } = this.#options;
+    const { signal } = this.#options;
     do {
-      await sleep(pauseAfter(performance.now() - startedAt), undefined, { signal }).catch(() => undefined);
+      await sleep(pauseMs(performance.now() - startedAt), undefined, { signal }).catch(() => undefined);
     } while (!signal.aborted && !(await this.#ask()));
   }
 
@@ -85,7 +82,7 @@ export class Availability {
   }
 
   async #askNow(): Promise<boolean> {
-    const { isAvailable, answerTimeoutMs = defaultAnswerTimeoutMs } = this.#options;
+    const { isAvailable, answerTimeoutMs } = this.#options;
     try {
       // Plain JavaScript may return a value, or throw, synchronously.
       const ask = async (): Promise<boolean> => isAvailable();

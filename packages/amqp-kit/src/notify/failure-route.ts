@@ -25,17 +25,10 @@ import type { Logger } from "../telemetry/log.ts";
 const attemptHeader = "amqp-kit-attempt";
 const firstFailedHeader = "amqp-kit-first-failed-at";
 
-/** Tests that wait for them pass shorter ones. */
-interface FailureIntervals {
-  /** While a confirm is missing, it is reported this often. */
-  reportIntervalMs: number;
-  /** After this many reports the message is published again. Those while the broker was blocked do not count. */
-  maxReports: number;
-  /** Pause before a failed publish is repeated. */
-  pauseMs: number;
-}
-
-const defaultIntervals: FailureIntervals = { reportIntervalMs: 10_000, maxReports: 6, pauseMs: 1_000 };
+/** After this many reports of a missing confirm, the message is published again. Reports while the broker was blocked do not count. */
+const maxReports = 6;
+/** Pause before a failed publish is repeated. */
+const pauseMs = 1_000;
 
 export class FailureRoute {
   readonly #connection: Connection;
@@ -45,7 +38,6 @@ export class FailureRoute {
   readonly #delaysMs: readonly number[];
   readonly #logger: Logger;
   readonly #publisher: Publisher;
-  readonly #intervals: FailureIntervals;
   #turn: Promise<void> = Promise.resolve();
   #countsReturns: boolean | undefined;
 
@@ -57,7 +49,6 @@ export class FailureRoute {
     connection: Connection,
     origin: { queue: string; service: string; version: string | undefined; delaysMs: readonly number[] },
     logger: Logger,
-    intervals = defaultIntervals,
   ) {
     const { queue, service, version, delaysMs } = origin;
     this.#connection = connection;
@@ -66,7 +57,6 @@ export class FailureRoute {
     this.#version = version;
     this.#delaysMs = delaysMs;
     this.#logger = logger;
-    this.#intervals = intervals;
     this.#publisher = new Publisher(connection, failedExchange(queue));
   }
 
@@ -164,7 +154,7 @@ export class FailureRoute {
           continue;
         }
         this.#reportDelay(routingKey, messageOf(error));
-        await sleep(this.#intervals.pauseMs, undefined, { signal: abort.signal }).catch(() => undefined);
+        await sleep(pauseMs, undefined, { signal: abort.signal }).catch(() => undefined);
         await declareSubscription(this.#connection, this.#queue, this.#delaysMs).catch(() => undefined);
       }
     }
@@ -172,7 +162,7 @@ export class FailureRoute {
 
   /** Waits long for the confirm, as in an alarm of the broker: to give up and publish again makes a duplicate. */
   async #publishPatiently(outgoing: Outgoing, signal: AbortSignal): Promise<void> {
-    const { reportIntervalMs, maxReports } = this.#intervals;
+    const { confirmReportMs } = this.#connection.intervals;
     const givenUp = new AbortController();
     let reports = 0;
     const report = setInterval(() => {
@@ -180,10 +170,10 @@ export class FailureRoute {
       if (reports < maxReports) {
         this.#reportDelay(outgoing.routingKey, "the broker has not confirmed it");
       } else {
-        const why = `it was not confirmed within ${(reports * reportIntervalMs) / 1000} s`;
+        const why = `it was not confirmed within ${(reports * confirmReportMs) / 1000} s`;
         givenUp.abort(new ConnectionError(why, { retryable: true, outcome: "unknown" }));
       }
-    }, reportIntervalMs);
+    }, confirmReportMs);
     try {
       await this.#publisher.publish(outgoing, new Deadline(maxTimerMs, AbortSignal.any([signal, givenUp.signal])));
     } finally {

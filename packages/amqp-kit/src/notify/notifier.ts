@@ -44,7 +44,7 @@ export class Notifier {
     this.#service = service;
     this.#logger = logger;
     this.#publisher = new Publisher(connection, notification.name, () => this.declare());
-    this.#refresh = setInterval(() => void this.#redeclare(), connection.refreshMs).unref();
+    this.#refresh = setInterval(() => void this.#redeclare(), connection.intervals.refreshMs).unref();
     connection.on("open", () => void this.#redeclare());
   }
 

@@ -83,7 +83,7 @@ export class Subscriber<C extends Notification> {
       onMessage: (incoming) => this.#handle(incoming),
       logger,
     });
-    if (isAvailable !== undefined) this.#availability = this.#watch(isAvailable);
+    if (isAvailable !== undefined) this.#availability = this.#watch(isAvailable, consuming);
   }
 
   /** Whether it consumes, is bound, and is not paused. Before the notifier's first start there is no exchange to bind to. */
@@ -114,15 +114,16 @@ export class Subscriber<C extends Notification> {
     const isBound = await bindSubscription(consuming, this.#contract, queue);
     if (isBound !== this.#isBound) {
       const text = isBound ? "bound to the notifier's exchange" : "the notifier's exchange does not exist yet";
-      this.#logger.info({ contract: this.#contract.name, refreshMs: consuming.refreshMs }, text);
+      this.#logger.info({ contract: this.#contract.name, refreshMs: consuming.intervals.refreshMs }, text);
     }
     this.#isBound = isBound;
   }
 
-  #watch(isAvailable: () => Promise<boolean>): Availability {
+  #watch(isAvailable: () => Promise<boolean>, consuming: Connection): Availability {
     const contract = this.#contract.name;
     return new Availability({
       isAvailable,
+      answerTimeoutMs: consuming.intervals.availabilityTimeoutMs,
       consumer: this.#consumer,
       signal: this.#stopping.signal,
       onPaused: () => {

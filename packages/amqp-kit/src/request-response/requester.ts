@@ -14,7 +14,6 @@ import { explainFailedPublish, noConnectionForReply, notSent, replyQueueLost } f
 import { PendingRequest } from "./pending-request.ts";
 import { isProblem, readProblem, unreadableReply } from "./problem.ts";
 import { ResponderCheck } from "./responder-check.ts";
-import type { CheckIntervals } from "./responder-check.ts";
 import { emit } from "../telemetry/events.ts";
 import type { Logger } from "../telemetry/log.ts";
 
@@ -22,13 +21,8 @@ import type { Logger } from "../telemetry/log.ts";
 
 const maxPending = 1_000;
 
-/** Tests that wait for them pass shorter ones. */
-interface RequesterIntervals extends CheckIntervals {
-  /** Time for a reply to arrive after the channel of its unconfirmed request was lost. */
-  graceMs: number;
-}
-
-const defaultIntervals: RequesterIntervals = { firstCheckMs: 100, checkIntervalMs: 250, graceMs: 250 };
+/** Time for a reply to arrive after the channel of its unconfirmed request was lost. */
+const graceMs = 250;
 
 export interface RequestOptions {
   /**
@@ -53,21 +47,14 @@ export class Requester {
   /** By correlation id. */
   readonly #pending = new Map<string, PendingRequest>();
   readonly #responderCheck: ResponderCheck;
-  readonly #graceMs: number;
   #onIdle: (() => void) | undefined;
 
-  constructor(
-    connections: { consuming: Connection; publishing: Connection },
-    service: string,
-    logger: Logger,
-    intervals = defaultIntervals,
-  ) {
+  constructor(connections: { consuming: Connection; publishing: Connection }, service: string, logger: Logger) {
     this.#consuming = connections.consuming;
     this.#publishing = connections.publishing;
     this.#service = service;
     this.#logger = logger;
-    this.#graceMs = intervals.graceMs;
-    this.#responderCheck = new ResponderCheck(this.#consuming, this.#pending, logger, intervals);
+    this.#responderCheck = new ResponderCheck(this.#consuming, this.#pending, logger);
     this.#replies = new Consumer(this.#consuming, {
       name: "replies",
       prefetch: undefined,
@@ -174,7 +161,7 @@ export class Requester {
     const failed = explainFailedPublish(pending.operation, cause);
     if (failed.reply === "impossible") throw failed.error;
     if (failed.reply === "expected") return pending.reply;
-    return new Deadline(this.#graceMs).race(pending.reply, () => failed.error);
+    return new Deadline(graceMs).race(pending.reply, () => failed.error);
   }
 
   /** Resolves when no request is pending. */

@@ -5,36 +5,27 @@ import type { PendingRequest } from "./pending-request.ts";
 import { messageOf } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
-export interface CheckIntervals {
-  /** A request that has no reply after this long starts the checks. */
-  firstCheckMs: number;
-  /** Pause between two checks while requests are pending. */
-  checkIntervalMs: number;
-}
+/** A request that has no reply after this long starts the checks. */
+const firstCheckMs = 100;
+/** Pause between two checks while requests are pending. */
+const checkIntervalMs = 250;
 
 /** Fails confirmed requests whose queue is missing or has no consumer. Checks each operation once, however many requests wait for it. */
 export class ResponderCheck {
   readonly #connection: Connection;
   readonly #pending: ReadonlyMap<string, PendingRequest>;
   readonly #logger: Logger;
-  readonly #intervals: CheckIntervals;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(
-    connection: Connection,
-    pending: ReadonlyMap<string, PendingRequest>,
-    logger: Logger,
-    intervals: CheckIntervals,
-  ) {
+  constructor(connection: Connection, pending: ReadonlyMap<string, PendingRequest>, logger: Logger) {
     this.#connection = connection;
     this.#pending = pending;
     this.#logger = logger;
-    this.#intervals = intervals;
   }
 
   /** Schedules the first check, unless one is scheduled or running. */
   start(): void {
-    this.#schedule(this.#intervals.firstCheckMs);
+    this.#schedule(firstCheckMs);
   }
 
   stop(): void {
@@ -57,7 +48,7 @@ export class ResponderCheck {
       }
     }
     this.#timer = undefined;
-    if (this.#pending.size > 0) this.#schedule(this.#intervals.checkIntervalMs);
+    if (this.#pending.size > 0) this.#schedule(checkIntervalMs);
   }
 }
 

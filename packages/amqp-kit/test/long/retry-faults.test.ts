@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { amqpMethods, createVirtualHost, startProxy } from "@amqp-idioms/local-servers";
 import { test } from "@amqp-idioms/local-servers/vitest";
 import { describe, expect } from "vitest";
+import { connectWith } from "../../src/connect.ts";
 import { connect } from "../../src/index.ts";
 import type { SubscribeOptions } from "../../src/index.ts";
 import { orderPlaced, system } from "../contracts.ts";
@@ -138,14 +139,15 @@ describe("a message whose handler failed", () => {
   });
 });
 
-test("a failed message that a broker alarm delays for more than 10 s waits for its confirm and is not sent twice", async ({
+test("a failed message that a broker alarm delays is reported, waits for its confirm, and is not sent twice", async ({
   ownBroker,
   cleanup,
 }) => {
   await using vhost = await createVirtualHost(ownBroker);
   const logger = recordingLogger();
   cleanup(await connect(vhost.url, { system, service: "till" }));
-  const billing = cleanup(await connect(vhost.url, { system, service: "billing", logger }));
+  const options = { system, service: "billing", logger } as const;
+  const billing = cleanup(await connectWith({ confirmReportMs: 1_000 }, vhost.url, options));
   const begun: number[] = [];
   await billing.subscribe(
     orderPlaced,

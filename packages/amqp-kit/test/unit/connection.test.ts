@@ -174,6 +174,12 @@ function thrownBy(work: () => unknown): unknown {
   return undefined;
 }
 
-test("A dial has 10 s, a node of several 5 s to answer, and what is declared is re-declared every 5 s", () => {
-  expect(defaultIntervals).toEqual({ dialTimeoutMs: 10_000, unansweredMs: 5_000, refreshMs: 5_000 });
+test("A dial has 10 s, a node of several 5 s, isAvailable 5 s; topology is re-declared every 5 s, a missing confirm reported every 10 s", () => {
+  expect(defaultIntervals).toEqual({
+    dialTimeoutMs: 10_000,
+    unansweredMs: 5_000,
+    refreshMs: 5_000,
+    confirmReportMs: 10_000,
+    availabilityTimeoutMs: 5_000,
+  });
 });
