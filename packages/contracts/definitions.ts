@@ -1,6 +1,6 @@
 /**
- * Writes, with `--write`, what the broker has to be told of the system: `definitions.json`, and the same rights as commands in
- * docs/security.md. Without, as `npm run check` calls it, says which of the two is not current.
+ * Derives the broker's definitions from the system. With `--write`, writes `definitions.json` and the same permissions as commands to
+ * docs/security.md. Without it (`npm run check`), reports which of the two files is out of date.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { definitionsOf } from "amqp-kit/derive";
@@ -13,8 +13,7 @@ const definitions = definitionsOf(system, { virtualHost: "/" });
 keepCurrent("packages/contracts/definitions.json", () => `${JSON.stringify(definitions, null, 2)}\n`);
 keepCurrent("docs/security.md", (text) => {
   const shown = /^(rabbitmqctl set_permissions .*\n)+/m;
-  if (!shown.test(text))
-    throw new Error('docs/security.md: has no "rabbitmqctl set_permissions" to write the rights to');
+  if (!shown.test(text)) throw new Error('docs/security.md has no "rabbitmqctl set_permissions" to replace');
   const commands = definitions.permissions.map(
     ({ user, configure, write, read }) => `rabbitmqctl set_permissions ${user} '${configure}' '${write}' '${read}'\n`,
   );

@@ -2,14 +2,14 @@ import { operation } from "amqp-kit/contract";
 import { NewPatient, Patient } from "./patient.ts";
 import { z } from "zod";
 
-/** Registers a person. Under one idempotency key it happens once, and each repeat gets the first one's answer. */
+/** Registers a person. Under one idempotency key this is done once, and each repeat gets the first response. */
 export const addPatient = operation("add_patient", {
   exchange: "api",
   request: NewPatient,
   response: Patient,
   timeoutMs: 5_000,
   errors: {
-    /** The idempotency key was used before, with another request. */
+    /** The idempotency key was used with another request. */
     idempotency_key_reused: z.object({}),
   },
   decoders: { "text/plain": fromText },

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-/** Control characters and halves of surrogate pairs would not come back from every database as they went in. */
+/** Not every database returns control characters and unpaired surrogates unchanged. */
 const name = z
   .string()
   .trim()
@@ -12,7 +12,7 @@ const notYear0 = (text: string): boolean => !text.startsWith("0000");
 const date = z.iso.date().refine(notYear0, "must be of the year 0001 or later");
 const instant = z.iso.datetime().refine(notYear0, "must be of the year 0001 or later");
 
-/** What the registry keeps, and what others learn of it. `birthDate` is null when unknown. */
+/** A registered patient. `birthDate` is null when unknown. */
 export const Patient = z
   .object({
     patientId: z.uuid(),

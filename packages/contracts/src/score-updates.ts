@@ -3,7 +3,7 @@ import { z } from "zod";
 
 const Side = z.object({ team: z.string().min(1).max(100), score: z.int().min(0).max(9999) });
 
-/** The state of a match after an event. Each update carries the whole state, so that a missed one does no lasting harm. */
+/** The state of a match after an event. Each update has the whole state, so that a missed update does no lasting harm. */
 export const ScoreUpdate = z
   .object({
     match: z.string().min(1).max(200),
@@ -20,7 +20,7 @@ export const scoreUpdates = broadcast("score_updates", {
   decoders: { "text/plain": (text, { sentAt }) => fromText(text, sentAt ?? new Date()) },
 });
 
-/** The 2009 post's two lines: `AL 24: FL 7` and `Touch down by Tim Tebow`. */
+/** Parses the two lines of the 2009 post: `AL 24: FL 7` and `Touch down by Tim Tebow`. */
 function fromText(text: string, sentAt: Date): unknown {
   const [score = "", ...event] = text.split(/\r?\n/);
   const parts = /^(?<home>.{1,100}?) (?<homeScore>\d{1,4}): (?<away>.{1,100}?) (?<awayScore>\d{1,4})$/.exec(

@@ -4,7 +4,7 @@ import { getPatient } from "./get-patient.ts";
 import { patientAdded } from "./patient-added.ts";
 import { scoreUpdates } from "./score-updates.ts";
 
-/** Who says what to whom, once: the verbs that each service has, and what it declares on the broker, come from this. */
+/** The roles of each service. Its verbs and its declarations on the broker are derived from this. */
 export const system = defineSystem({
   "score-producer": { broadcasts: [scoreUpdates] },
   "score-display": { listens: [scoreUpdates] },

@@ -20,12 +20,12 @@ const IdempotencyKey = z.string().transform((header, context) => {
   return z.NEVER;
 });
 
-/** `POST /patients` and `GET /patients/:patientId`: each asks patient-registry and waits for its answer, as long as its own client waits. */
+/** `POST /patients` and `GET /patients/:patientId`: each sends a request to patient-registry and waits while its client is connected. */
 export function patientsApi(amqp: Amqp<(typeof system)["add-patient-api"]>): FastifyPluginAsyncZod {
   return async (http) => {
     http.setValidatorCompiler(validatorCompiler);
     http.setSerializerCompiler(serializerCompiler);
-    // JSON only: what a form of another site can send without asking is no request of ours
+    // JSON only, since a form on another site can send other types without a CORS preflight
     http.removeContentTypeParser("text/plain");
     const parseJson = http.getDefaultJsonParser("error", "error");
     http.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, body, done) => {
@@ -34,7 +34,7 @@ export function patientsApi(amqp: Amqp<(typeof system)["add-patient-api"]>): Fas
     });
     http.addHook("onSend", async (_request, reply) => void reply.header("cache-control", "no-store"));
     http.setErrorHandler((error, _request, reply) => {
-      // The client has gone: there is nobody to answer
+      // The client has disconnected
       if (reply.raw.destroyed) return void reply.hijack();
       throw toProblem(error) ?? error;
     });
@@ -45,7 +45,7 @@ export function patientsApi(amqp: Amqp<(typeof system)["add-patient-api"]>): Fas
         bodyLimit: maxBodyBytes,
         schema: {
           summary: "Registers a person",
-          description: "A repeat under the same Idempotency-Key, within 24 hours, gets the first one's answer.",
+          description: "A repeat under the same Idempotency-Key within 24 hours gets the first response.",
           headers: z.object({ "idempotency-key": IdempotencyKey.optional() }),
           body: NewPatient,
           response: { 201: Patient, ...problems(400, 413, 415, 422, 429, 502, 503, 504) },
@@ -79,7 +79,7 @@ export function patientsApi(amqp: Amqp<(typeof system)["add-patient-api"]>): Fas
   };
 }
 
-/** Left to Fastify, bytes that are not UTF-8 become U+FFFD, and are stored as somebody's name. */
+/** Fastify would replace bytes that are not UTF-8 by U+FFFD, and they would be stored in a name. */
 function readUtf8(body: Buffer, headers: IncomingHttpHeaders): string | HttpProblem {
   const charset = /;\s*charset="?([^";\s]*)/i.exec(headers["content-type"] ?? "")?.[1] ?? "utf-8";
   const encoding = headers["content-encoding"] ?? "identity";
@@ -105,13 +105,13 @@ function problems(...statuses: number[]): Record<number, unknown> {
 }
 
 /**
- * Aborts when the client goes away before it has its answer. Not Fastify's `request.signal`: that listens to the request, which Node.js closes
- * as soon as its body is read.
+ * Aborts when the client disconnects before it has its response. Fastify's `request.signal` aborts too early: Node.js closes the
+ * request as soon as its body is read.
  */
 function whileConnected({ raw }: FastifyReply): AbortSignal {
-  const gone = new AbortController();
+  const disconnected = new AbortController();
   raw.once("close", () => {
-    if (!raw.writableFinished) gone.abort();
+    if (!raw.writableFinished) disconnected.abort();
   });
-  return gone.signal;
+  return disconnected.signal;
 }

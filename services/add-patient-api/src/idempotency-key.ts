@@ -1,4 +1,4 @@
-/** 255 bytes are what an AMQP short string holds. */
+/** The limit of an AMQP short string, in bytes. */
 const maxLength = 255;
 /** A structured-field string (RFC 9651, 3.3.3): printable ASCII in quotes, with \" and \\ for those two. */
 const quoted = /^"((?:[ !#-[\]-~]|\\["\\])*)"$/;
@@ -6,9 +6,9 @@ const quoted = /^"((?:[ !#-[\]-~]|\\["\\])*)"$/;
 const bare = /^[!#-+\--:<-[\]-~]+$/;
 
 /**
- * Reads the header as the IETF draft has it (draft-ietf-httpapi-idempotency-key-header-07): `"8e03978e-40d5"`. The same characters without
- * quotes are the same key: nobody who forgets them, or whose library does, shall register somebody twice.
- * @returns undefined when it is neither, empty, longer than 255 characters, or there are several
+ * Parses the header as in the IETF draft (draft-ietf-httpapi-idempotency-key-header-07): `"8e03978e-40d5"`. The same characters without
+ * quotes are the same key, so that a client that forgets the quotes does not register a person twice.
+ * @returns undefined when the key is invalid, empty or longer than 255 characters, or when there are several
  */
 export function readIdempotencyKey(header: string): string | undefined {
   const key = quoted.exec(header)?.[1]?.replaceAll(/\\(.)/g, "$1") ?? bare.exec(header)?.[0];

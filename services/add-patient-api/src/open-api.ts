@@ -4,7 +4,7 @@ import type { FastifyInstance } from "fastify";
 import { createJsonSchemaTransform, createJsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
 
-/** Problem details, RFC 9457. Others may come along. */
+/** Problem details (RFC 9457), with further members allowed. */
 export const Problem = z.looseObject({
   type: z.string(),
   title: z.string(),
@@ -14,7 +14,7 @@ export const Problem = z.looseObject({
   errors: z.array(z.object({ path: z.string(), rule: z.string() })).optional(),
 });
 
-/** Documents the routes that are registered after it, at `/openapi.json`. */
+/** Serves `/openapi.json`, which documents the routes that are registered afterwards. */
 export async function documentRoutes(http: FastifyInstance): Promise<void> {
   const schemaRegistry = z.registry<{ id: string }>();
   schemaRegistry.add(NewPatient, { id: "NewPatient" });

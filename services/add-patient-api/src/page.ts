@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import type { FastifyPluginAsync } from "fastify";
 
-/** Only what this service itself serves may run, be shown or be asked; nobody may frame the page. */
+/** Allows only scripts, styles and requests of this service, and no frames. */
 const contentSecurityPolicy =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -11,7 +11,7 @@ const files = [
   { path: "/page.css", url: new URL("page/page.css", import.meta.url), type: "text/css; charset=utf-8" },
 ];
 
-/** A page to try the API by hand. */
+/** Serves a page to try the API. */
 export const tryItPage: FastifyPluginAsync = async (http) => {
   for (const { path, url, type } of files) {
     const content = await readFile(url);

@@ -5,12 +5,12 @@ import { AmqpKitError, NoResponderError, OperationError, RemoteError, RequestTim
 import type { Issue } from "amqp-kit";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 
-/** What becomes of an error over HTTP, under the `code` that it has on the wire. @returns undefined for one that nobody expects */
+/** Converts an error to problem details with the `code` that it has on the wire. @returns undefined for an unexpected error */
 export function toProblem(error: unknown): HttpProblem | undefined {
   if (hasZodFastifySchemaValidationErrors(error)) {
     const invalid = error.validation.map(({ instancePath, message }) => ({
       path: instancePath.slice(1).replaceAll("/", "."),
-      rule: message ?? "is not valid",
+      rule: message ?? "is invalid",
     }));
     return invalidMessage(invalid);
   }
@@ -25,29 +25,29 @@ export function patientNotFound(): HttpProblem {
 }
 
 function invalidMessage(errors: readonly Issue[]): HttpProblem {
-  return problem(400, "invalid_message", { detail: "The request is not valid: see its errors.", errors });
+  return problem(400, "invalid_message", { detail: "The request is invalid: see its errors.", errors });
 }
 
-const repeat = "Repeat it, a POST under the same Idempotency-Key: then it happens once.";
+const repeat = "Repeat the request; repeat a POST under the same Idempotency-Key, so that it is executed once.";
 
 function kitProblem(error: AmqpKitError): HttpProblem | undefined {
   const code = error.code.replace("AMQP_KIT_", "").toLowerCase();
   const { retryable } = error;
   if (OperationError.is(error, getPatient, "patient_not_found")) return patientNotFound();
   if (OperationError.is(error, addPatient, "idempotency_key_reused")) {
-    const detail = "This Idempotency-Key was used before, with another body. A new request needs a new key.";
+    const detail = "This Idempotency-Key was used with another body. Use a new key for a new request.";
     return problem(422, error.error, { detail, retryable });
   }
   if (error instanceof RemoteError && error.remoteCode === "invalid_message") return invalidMessage(error.issues);
   if (error instanceof RemoteError) {
-    const detail = retryable ? `The responder failed. ${repeat}` : "The responder could not answer.";
+    const detail = retryable ? `The responder failed. ${repeat}` : "The responder could not respond.";
     return problem(502, error.remoteCode, { detail, retryable, cause: error });
   }
   if (error instanceof RequestTimeoutError) {
-    const detail = `There was no answer within ${error.timeoutMs} ms. It may have happened all the same. ${repeat}`;
+    const detail = `No response arrived within ${error.timeoutMs} ms. The request may have been executed. ${repeat}`;
     return problem(504, code, { detail, retryable });
   }
   if (!retryable && error.code !== "AMQP_KIT_CLOSED") return undefined;
-  const why = error instanceof NoResponderError ? "Nobody is there to take it." : "The broker did not take it.";
+  const why = error instanceof NoResponderError ? "No responder is running." : "The broker did not accept the request.";
   return problem(503, code, { detail: `${why} ${repeat}`, retryable: true, headers: { "retry-after": "2" } });
 }

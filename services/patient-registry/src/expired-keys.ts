@@ -5,12 +5,12 @@ import type { RegistryTables } from "./patient-store.ts";
 
 const everyMs = 60 * 60_000;
 
-/** Deletes expired idempotency keys now and every hour. What fails is logged, and tried again the next hour. */
-export function forgetExpiredKeys(
+/** Deletes expired idempotency keys now and every hour. A failure is logged, and the next hour is the next try. */
+export function startDeletingExpiredKeys(
   database: Database<RegistryTables>,
   logger: Pick<Logger, "info" | "warn">,
 ): AsyncDisposable {
-  const forget = async (): Promise<void> => {
+  const deleteKeys = async (): Promise<void> => {
     try {
       const count = await deleteExpiredKeys(database.kysely);
       if (count > 0) logger.info({ count }, "expired idempotency keys deleted");
@@ -18,9 +18,9 @@ export function forgetExpiredKeys(
       logger.warn({}, "expired idempotency keys could not be deleted");
     }
   };
-  let running = forget();
+  let running = deleteKeys();
   const timer = setInterval(() => {
-    running = forget();
+    running = deleteKeys();
   }, everyMs).unref();
   return {
     async [Symbol.asyncDispose]() {

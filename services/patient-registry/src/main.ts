@@ -2,7 +2,7 @@ import { PatientAdded, addPatient, getPatient, patientAdded, system } from "@amq
 import { openDatabase, startRelay } from "@amqp-idioms/outbox";
 import { databaseSettings, runService } from "@amqp-idioms/service-kit";
 import { connect } from "amqp-kit";
-import { forgetExpiredKeys } from "./expired-keys.ts";
+import { startDeletingExpiredKeys } from "./expired-keys.ts";
 import { onAddPatient } from "./on-add-patient.ts";
 import { onGetPatient } from "./on-get-patient.ts";
 import type { RegistryTables } from "./patient-store.ts";
@@ -16,7 +16,7 @@ await runService({ name, port: 3004, settings: { ...databaseSettings(name) } }, 
   const database = service.closeOnStop(
     await openDatabase<RegistryTables>(settings.database, { schema: name, migrations, logger, signal }),
   );
-  service.closeOnStop(forgetExpiredKeys(database, logger));
+  service.closeOnStop(startDeletingExpiredKeys(database, logger));
 
   const amqp = service.closeOnStop(
     await connect(amqpUrls, { system, service: name, tls, logger, signal, closeTimeoutMs }),

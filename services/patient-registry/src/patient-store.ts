@@ -2,8 +2,6 @@ import { sql } from "kysely";
 import type { Generated, Kysely } from "kysely";
 import type { Patient } from "./patients.ts";
 
-/** The statements on this service's tables, one function each. `db` may be a transaction. */
-
 export interface RegistryTables {
   patient: { patient_id: string; given: string; surname: string; birth_date: string | null; registered_at: Date };
   idempotency_key: { key: string; person_hash: string; patient_id: string; expires_at: Generated<Date> };
@@ -33,11 +31,11 @@ export async function findPatient(db: Db, patientId: string): Promise<Patient | 
 }
 
 /**
- * Takes a key for 24 hours. Waits for whoever is about to take the same key in another transaction.
- * @returns false when it is taken; one that has expired is free
+ * Reserves a key for 24 hours. Waits for another transaction that is reserving the same key.
+ * @returns false when the key is in use; an expired key is free
  */
-export async function takeKey(db: Db, { key, personHash, patientId }: KeyUse): Promise<boolean> {
-  // By the database's clock alone: replicas need not agree on the time
+export async function reserveKey(db: Db, { key, personHash, patientId }: KeyUse): Promise<boolean> {
+  // The database's clock, since the clocks of replicas may differ
   const expiresAt = sql<Date>`now() + interval '24 hours'`;
   const { numInsertedOrUpdatedRows } = await db
     .insertInto("idempotency_key")
@@ -52,13 +50,13 @@ export async function takeKey(db: Db, { key, personHash, patientId }: KeyUse): P
   return numInsertedOrUpdatedRows === 1n;
 }
 
-/** What a taken key was used for. */
+/** Finds what a key in use was used for. */
 export async function findKey(db: Db, key: string): Promise<KeyUse> {
   const row = await db.selectFrom("idempotency_key").selectAll().where("key", "=", key).executeTakeFirstOrThrow();
   return { key, personHash: row.person_hash, patientId: row.patient_id };
 }
 
-/** An hour late, so that a key which a transaction has just found taken is still there when it looks. @returns how many */
+/** Deletes keys an hour after they expire, so that `findKey` still finds a key that was just in use. @returns the number of keys */
 export async function deleteExpiredKeys(db: Db): Promise<number> {
   const { numDeletedRows } = await db
     .deleteFrom("idempotency_key")

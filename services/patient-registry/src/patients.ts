@@ -16,7 +16,7 @@ export function newPatient({ given, surname, birthDate }: Person, patientId: str
   return { patientId, given, surname, birthDate, registeredAt };
 }
 
-/** Equal for the same person, in whatever order, spacing or format the request named its fields. */
+/** Equal for the same person, whatever the order, spacing or format of the request's fields. */
 export function personHash({ given, surname, birthDate }: Person): string {
   return createHash("sha256")
     .update(JSON.stringify([given, surname, birthDate]))

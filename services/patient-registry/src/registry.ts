@@ -2,15 +2,15 @@ import { randomUUID } from "node:crypto";
 import { PatientAdded, patientAdded } from "@amqp-idioms/contracts";
 import { addToOutbox } from "@amqp-idioms/outbox";
 import type { Database } from "@amqp-idioms/outbox";
-import { findKey, findPatient, insertPatient, takeKey } from "./patient-store.ts";
+import { findKey, findPatient, insertPatient, reserveKey } from "./patient-store.ts";
 import type { RegistryTables } from "./patient-store.ts";
 import { newPatient, personHash } from "./patients.ts";
 import type { Patient, Person } from "./patients.ts";
 
 /**
- * Patient, key and outgoing notification in one transaction: all of it happened, or nothing.
- * @param key  under one key it happens once, and each repeat gets the first one's patient; without one each call is its own
- * @returns undefined when the key was used before, for another person
+ * Registers a person: writes patient, key and outgoing notification in one transaction.
+ * @param key  a repeat under the same key returns the first patient; without a key each call registers a patient
+ * @returns undefined when the key was used for another person
  */
 export async function registerPatient(
   database: Database<RegistryTables>,
@@ -20,7 +20,7 @@ export async function registerPatient(
   const patient = newPatient(person, randomUUID(), new Date());
   return database.transaction(async (tx) => {
     const use = { personHash: personHash(person), patientId: patient.patientId };
-    if (key !== undefined && !(await takeKey(tx, { key, ...use }))) {
+    if (key !== undefined && !(await reserveKey(tx, { key, ...use }))) {
       const first = await findKey(tx, key);
       return first.personHash === use.personHash ? findPatient(tx, first.patientId) : undefined;
     }
@@ -30,7 +30,7 @@ export async function registerPatient(
   });
 }
 
-/** As others see it. */
+/** The patient as a message of the contracts. */
 export function toMessage(patient: Patient): PatientAdded {
   return { ...patient, registeredAt: patient.registeredAt.toISOString() };
 }

@@ -10,7 +10,7 @@ import { csvOf, reportOf } from "./report.ts";
 
 const forms = ["application/json", "text/csv"];
 
-/** `GET /reports/registrations?from=&to=`: as JSON or CSV, whichever the client likes better; both days inclusive. */
+/** `GET /reports/registrations?from=&to=`, both days inclusive: JSON or CSV, as the Accept header asks. */
 export function reportsApi(db: Kysely<ReportingTables>, timeZone: string) {
   return async (http: FastifyInstance): Promise<void> => {
     await http.register(accepts);
@@ -19,7 +19,7 @@ export function reportsApi(db: Kysely<ReportingTables>, timeZone: string) {
       reply.header("vary", "accept");
       const form = request.type(forms);
       if (form === false) {
-        throw problem(406, "not_acceptable", { detail: `This report comes as ${forms.join(" or as ")}.` });
+        throw problem(406, "not_acceptable", { detail: `This report is available as ${forms.join(" and as ")}.` });
       }
       const counts = await countRegistrations(db, readPeriod(request.query, todayIn(timeZone)));
       if (form === "text/csv") return reply.type("text/csv; charset=utf-8").send(csvOf(counts));
@@ -28,10 +28,10 @@ export function reportsApi(db: Kysely<ReportingTables>, timeZone: string) {
   };
 }
 
-/** @throws {HttpProblem} 400, with each field and the rule that it breaks */
+/** @throws {HttpProblem} 400, with the invalid fields and the rules */
 function readPeriod(query: unknown, today: string): Period {
   const { data, error } = periodQuery(today).safeParse(query);
   if (data !== undefined) return data;
   const errors = error.issues.map(({ path, message }) => ({ path: path.join("."), rule: message }));
-  throw problem(400, "invalid_request", { detail: "The query is not valid: see its errors.", errors });
+  throw problem(400, "invalid_request", { detail: "The query is invalid: see its errors.", errors });
 }

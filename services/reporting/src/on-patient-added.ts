@@ -8,8 +8,8 @@ import type { ReportingTables } from "./registration-store.ts";
 import { registrationOf } from "./registrations.ts";
 
 /**
- * Counts each patient once, inbox and registration in one transaction. A message that comes again is known by its id;
- * one without an id, or under a new one, by its patient.
+ * Counts each patient once. Writes inbox and registration in one transaction. A repeated message is recognised by its id, and one
+ * without an id or with a new id by its patient.
  */
 export function onPatientAdded(
   database: Database<ReportingTables>,
@@ -18,7 +18,7 @@ export function onPatientAdded(
 ): (patient: PatientAdded, delivery: Delivery) => Promise<void> {
   return async (patient, { messageId }) => {
     const isNew = await database.transaction(async (tx) => {
-      // An id that a sender has used for another patient, too, takes nothing from this one
+      // With the patient in the source, a sender that reuses a message id for another patient does no harm
       const source = `${patientAdded.name} ${patient.patientId}`;
       if (messageId !== undefined && !(await addToInbox(tx, { source, messageId }))) return false;
       return await insertOnce(tx, registrationOf(patient, timeZone));

@@ -1,8 +1,7 @@
 import { Temporal } from "temporal-polyfill";
 import { z } from "zod";
 
-/** From which day to which a report goes: what may be asked, and what is meant where nothing is said. */
-
+/** The days that a report covers. */
 export interface Period {
   /** `YYYY-MM-DD`, both inclusive */
   readonly from: string;
@@ -12,13 +11,13 @@ export interface Period {
 const defaultDays = 30;
 const maxDays = 3_660;
 
-/** Years that the database has, too. */
+/** The database has these years. */
 const day = z.iso
   .date({ error: "must be a day, YYYY-MM-DD", abort: true })
   .refine((date) => date >= "1900-01-01" && date < "3000-01-01", "must lie in the years 1900 to 2999");
 
 /**
- * The schema of a report's query: `to` is today when left out, `from` then the day 29 days before `to`.
+ * The schema of a report's query. `to` defaults to today, `from` to 29 days before `to`.
  * @param today  `YYYY-MM-DD`
  */
 export function periodQuery(today: string) {

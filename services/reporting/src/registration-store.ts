@@ -12,8 +12,8 @@ export interface ReportingTables {
 type Db = Kysely<ReportingTables>;
 
 /**
- * The first word on a patient counts; whatever comes again, under whatever message id, changes nothing.
- * @returns whether it was the first
+ * Inserts a registration. Only the first one of a patient counts; a later one changes nothing.
+ * @returns whether it was the first one
  */
 export async function insertOnce(db: Db, { patientId, day, ageBand }: Registration): Promise<boolean> {
   const { numInsertedOrUpdatedRows } = await db
@@ -24,7 +24,7 @@ export async function insertOnce(db: Db, { patientId, day, ageBand }: Registrati
   return numInsertedOrUpdatedRows === 1n;
 }
 
-/** Per day and age band, in no order. `from` and `to` are `YYYY-MM-DD`, both inclusive; without one, that side is open. */
+/** Counts registrations per day and age band, in any order. `from` and `to` are `YYYY-MM-DD`, inclusive and optional. */
 export async function countRegistrations(
   db: Db,
   { from, to }: { from?: string | undefined; to?: string | undefined },
@@ -34,7 +34,7 @@ export async function countRegistrations(
   if (to !== undefined) query = query.where("day", "<=", to);
   return await query
     .select([
-      // As text: drivers turn a date into an instant, each in a time zone of its own
+      // As text, since each driver converts a date to an instant in a different time zone
       sql<string>`to_char(day, 'YYYY-MM-DD')`.as("date"),
       "age_band as band",
       sql<number>`count(*)::int`.as("count"),

@@ -1,32 +1,30 @@
 import { Temporal } from "temporal-polyfill";
 
-/** What a registration counts as. Free of AMQP, HTTP and SQL. */
-
-/** In the order of age, in years completed on the day of registration. */
+/** In completed years on the day of registration. */
 export const ageBands = ["0-17", "18-39", "40-64", "65+", "unknown"] as const;
 export type AgeBand = (typeof ageBands)[number];
 
-/** All that reporting keeps of a patient. `day` is `YYYY-MM-DD`. */
+/** What reporting stores of a patient. `day` is `YYYY-MM-DD`. */
 export interface Registration {
   readonly patientId: string;
   readonly day: string;
   readonly ageBand: AgeBand;
 }
 
-/** @param timeZone  IANA name: its clock says on which day it was */
+/** @param timeZone  IANA name of the time zone in which the day of registration is determined */
 export function registrationOf(
   patient: { patientId: string; birthDate: string | null; registeredAt: string },
   timeZone: string,
 ): Registration {
-  // Date.parse takes any number of decimals, as RFC 3339 does; Temporal no more than nine
+  // Date.parse accepts any number of decimals, as RFC 3339 does; Temporal accepts at most nine
   const registeredAt = Temporal.Instant.fromEpochMilliseconds(Date.parse(patient.registeredAt));
   const day = registeredAt.toZonedDateTimeISO(timeZone).toPlainDate().toString();
   return { patientId: patient.patientId, day, ageBand: ageBandOn(day, patient.birthDate) };
 }
 
 /**
- * Age counts up on the birthday; for who was born on 29 February, on 1 March of a year without that day.
- * A birth date after `day` is a mistake that hides the age: unknown, since the patient is registered all the same.
+ * Age increases on the birthday, and for a birthday on 29 February on 1 March of a year without that day. A birth date after `day`
+ * is a mistake and gives "unknown", since the patient is registered nevertheless.
  * @param day, birthDate  `YYYY-MM-DD`
  */
 export function ageBandOn(day: string, birthDate: string | null): AgeBand {

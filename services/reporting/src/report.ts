@@ -1,9 +1,7 @@
 import { ageBands } from "./registrations.ts";
 import type { AgeBand } from "./registrations.ts";
 
-/** The report in its two forms, from the same counts. */
-
-/** How many patients of one age band were registered on one day. */
+/** How many patients of an age band were registered on a day. */
 export interface RegistrationCount {
   readonly date: string;
   readonly band: AgeBand;
@@ -13,7 +11,7 @@ export interface RegistrationCount {
 export interface Report {
   /** Days with registrations, the earliest first. */
   readonly days: { date: string; count: number }[];
-  /** Every band, also one that counts nobody, in the order of age. */
+  /** All bands, including those with a count of 0, in the order of age. */
   readonly ageBands: { band: AgeBand; count: number }[];
 }
 
@@ -27,7 +25,7 @@ export function reportOf(counts: readonly RegistrationCount[]): Report {
   };
 }
 
-/** A row per day and band with a count above 0, in the order of day and age. No field ever needs quotes. */
+/** A row per day and band with a count above 0, in the order of day and age. No field needs quotes. */
 export function csvOf(counts: readonly RegistrationCount[]): string {
   const rows = inOrder(counts).map(({ date, band, count }) => `${date},${band},${count}`);
   return ["date,band,count", ...rows, ""].join("\n");

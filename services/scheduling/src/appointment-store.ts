@@ -1,8 +1,6 @@
 import type { Kysely } from "kysely";
 import type { Appointment } from "./appointments.ts";
 
-/** The statements on this service's table, one function each. `db` may be a transaction. */
-
 export interface SchedulingTables {
   appointment: { patient_id: string; starts_at: Date; ends_at: Date };
 }
@@ -18,7 +16,7 @@ export async function hasAppointment(db: Db, patientId: string): Promise<boolean
   return row !== undefined;
 }
 
-/** End of the last appointment; undefined when there is none. One step in the index on `starts_at`, however many are booked. */
+/** @returns the end of the last appointment, or undefined when there is none. One step in the index on `starts_at`, however many are booked */
 export async function bookedUntil(db: Db): Promise<Date | undefined> {
   const last = await db
     .selectFrom("appointment")
@@ -30,8 +28,8 @@ export async function bookedUntil(db: Db): Promise<Date | undefined> {
 }
 
 /**
- * Waits for whoever is about to take the same slot or to book the same patient in another transaction.
- * @returns false, and nothing is written, when they did
+ * Books an appointment. Waits for another transaction that is booking the same slot or the same patient.
+ * @returns false, and writes nothing, when that transaction has booked it
  */
 export async function insertUnlessTaken(db: Db, { patientId, startsAt, endsAt }: Appointment): Promise<boolean> {
   const { numInsertedOrUpdatedRows } = await db
@@ -42,7 +40,7 @@ export async function insertUnlessTaken(db: Db, { patientId, startsAt, endsAt }:
   return numInsertedOrUpdatedRows === 1n;
 }
 
-/** Those that start from `from` on and before `until`, the earliest first, at most `limit`; left out, they bound nothing. */
+/** Lists the appointments that start at or after `from` and before `until`, the earliest first, at most `limit`. */
 export async function listAppointments(
   db: Db,
   { from, until, limit }: { from: Date; until?: Date; limit?: number },

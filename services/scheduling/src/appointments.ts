@@ -1,7 +1,5 @@
 import { Temporal } from "temporal-polyfill";
 
-/** The clinic's rules: when a patient can be seen. Free of AMQP, HTTP and SQL; the time is handed in. */
-
 export interface Slot {
   readonly startsAt: Date;
   readonly endsAt: Date;
@@ -13,16 +11,15 @@ export interface Appointment extends Slot {
 
 const slotMinutes = 30;
 const lastWorkday = 5; // Friday: Temporal counts from Monday, 1
-/** 09:00, 09:30, …, 16:30 by the clinic's clock: the last one ends when it closes, at 17:00. */
+/** 09:00, 09:30, …, 16:30 in the clinic's time zone. The clinic closes at 17:00, when the last slot ends. */
 const slotTimes = Array.from({ length: 16 }, (_, index) =>
   Temporal.PlainTime.from("09:00").add({ minutes: index * slotMinutes }),
 );
 
 /**
- * The first slot that starts after `now` and is not booked.
- * @param bookedUntil  end of the last appointment. Appointments are given out in order and never cancelled, so
- *   nothing before it is free.
- * @param timeZone  IANA name. Hours are those of its clock, in summer and winter; a slot is known by its instant
+ * Finds the first slot that starts after `now` and is not booked.
+ * @param bookedUntil  end of the last appointment. Slots are booked in order and never cancelled, so no slot before it is free
+ * @param timeZone  IANA name of the clinic's time zone. A slot is identified by its instant
  */
 export function nextFreeSlot(when: { now: Date; bookedUntil: Date | undefined; timeZone: string }): Slot {
   const earliest = Math.max(when.now.getTime() + 1, when.bookedUntil?.getTime() ?? -Infinity);
@@ -36,22 +33,22 @@ export function nextFreeSlot(when: { now: Date; bookedUntil: Date | undefined; t
   }
 }
 
-/** When the slots of one day start, in milliseconds since 1970; none on a weekend. */
+/** @returns when the slots of a day start, in milliseconds since 1970; none on a weekend */
 function startsOn(day: Temporal.PlainDate, timeZone: string): number[] {
   if (day.dayOfWeek > lastWorkday) return [];
   return (
     slotTimes
       .map((plainTime) => ({ plainTime, start: day.toZonedDateTime({ timeZone, plainTime }) }))
-      // A time that the clock skips is moved by Temporal to one that exists: that is another slot, or none
+      // Temporal moves a time that the clock skips in spring: that is another slot, or none
       .filter(({ plainTime, start }) => start.toPlainDateTime().equals(day.toPlainDateTime(plainTime)))
       .map(({ start }) => start.epochMilliseconds)
   );
 }
 
 /**
- * One day of the clinic's calendar, from midnight to midnight by its clock: 23 or 25 hours when that changes.
+ * Converts a day in the clinic's time zone to instants. The day has 23 or 25 hours when the clock changes.
  * @param date  `YYYY-MM-DD`
- * @returns first instant of the day, and first of the next
+ * @returns the first instant of the day and of the next day
  */
 export function dayOf(date: string, timeZone: string): { from: Date; until: Date } {
   const midnight = Temporal.PlainDate.from(date).toZonedDateTime(timeZone);

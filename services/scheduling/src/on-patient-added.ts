@@ -9,8 +9,8 @@ import type { SchedulingTables } from "./appointment-store.ts";
 import { nextFreeSlot } from "./appointments.ts";
 
 /**
- * Books each new patient once, inbox and appointment in one transaction. A message that comes again is known by its id;
- * one without an id, or under a new one, by its patient.
+ * Books each new patient once. Writes inbox and appointment in one transaction. A repeated message is recognised by its id, and one
+ * without an id or with a new id by its patient.
  */
 export function onPatientAdded(
   database: Database<SchedulingTables>,
@@ -19,7 +19,7 @@ export function onPatientAdded(
 ): (patient: PatientAdded, delivery: Delivery) => Promise<void> {
   return async ({ patientId }, { messageId }) => {
     const isBooked = await database.transaction(async (tx) => {
-      // An id that a sender has used for another patient, too, takes nothing from this one
+      // With the patient in the source, a sender that reuses a message id for another patient does no harm
       const source = `${patientAdded.name} ${patientId}`;
       if (messageId !== undefined && !(await addToInbox(tx, { source, messageId }))) return false;
       return await book(tx, patientId, timeZone);
@@ -29,8 +29,8 @@ export function onPatientAdded(
 }
 
 /**
- * Whoever else is booking decides by committing first: `insertUnlessTaken` waits for them, and then the next slot is
- * looked for again. Nobody tries a later slot before the one ahead of it is taken, so none is left out.
+ * `insertUnlessTaken` waits for a replica that is booking the same slot. If that replica commits, the next slot is tried. No
+ * replica tries a slot before the previous one is taken, so no slot stays free.
  */
 async function book(tx: Transaction<SchedulingTables>, patientId: string, timeZone: string): Promise<boolean> {
   while (!(await hasAppointment(tx, patientId))) {

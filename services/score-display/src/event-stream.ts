@@ -3,14 +3,15 @@ import type { ServerResponse } from "node:http";
 import type { Scoreboard, Shown } from "./scoreboard.ts";
 
 /**
- * Server-Sent Events: each update to each client. A client that is too slow for all of them gets the newest of each match as soon as it
- * can take more, so that none holds more memory than a few updates; one that takes nothing for two heartbeats is let go.
+ * Sends each update to each client as Server-Sent Events. A slow client skips updates and gets the newest of each match when it
+ * reads again, so that a client takes no more memory than a few updates. A client that reads nothing for two heartbeats is
+ * disconnected.
  */
 export class EventStream {
   readonly #scoreboard: Scoreboard;
   readonly #clients = new Set<Client>();
   readonly #heartbeat: NodeJS.Timeout;
-  /** Before the number in an event's id: numbers begin anew with each process. */
+  /** Prefix of an event's id, since the numbers start again in each process. */
   readonly #run = randomBytes(4).toString("hex");
   #maxClients: number;
 
@@ -18,10 +19,10 @@ export class EventStream {
     this.#scoreboard = scoreboard;
     this.#maxClients = maxClients;
     scoreboard.onUpdate((shown) => {
-      for (const client of this.#clients) client.offer(shown);
+      for (const client of this.#clients) client.send(shown);
     });
     this.#heartbeat = setInterval(() => {
-      for (const client of this.#clients) client.beat();
+      for (const client of this.#clients) client.heartbeat();
     }, heartbeatMs);
     this.#heartbeat.unref();
   }
@@ -31,14 +32,14 @@ export class EventStream {
   }
 
   /**
-   * Answers with events until the client goes away or `close` is called.
-   * @param lastEventId  of a client that comes back: it gets the newest of each match since then first
+   * Sends events until the client disconnects or `close` is called.
+   * @param lastEventId  the last event that a reconnecting client has seen; it first gets the newest update of each match since
    */
   serve(response: ServerResponse, lastEventId: string | undefined): void {
     response.writeHead(200, {
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-store",
-      // The response ends only at our stop: its connection then ends, too
+      // The response ends when the service stops, and its connection must end with it
       connection: "close",
       "x-accel-buffering": "no",
     });
@@ -46,7 +47,7 @@ export class EventStream {
     const client = new Client(response, this.#run, this.#scoreboard, this.#lastSeen(lastEventId));
     this.#clients.add(client);
     response.on("close", () => this.#clients.delete(client));
-    // Its end is its close
+    // "close" follows
     response.on("error", () => {});
     client.catchUp();
   }
@@ -57,7 +58,7 @@ export class EventStream {
     for (const client of this.#clients) client.close();
   }
 
-  /** Ids of an earlier process say only that all of this one's updates are news. */
+  /** @returns 0 for an id of an earlier process: such a client has seen none of this process's updates */
   #lastSeen(lastEventId: string | undefined): number {
     if (lastEventId === undefined || lastEventId === "") return this.#scoreboard.lastId;
     const [run, number] = lastEventId.split("-");
@@ -85,17 +86,17 @@ class Client {
     });
   }
 
-  offer({ id, update }: Shown): void {
+  send({ id, update }: Shown): void {
     if (this.#isFull) return;
     this.#lastId = id;
     this.#write(`event: score\nid: ${this.#run}-${id}\ndata: ${JSON.stringify(update)}\n\n`);
   }
 
   catchUp(): void {
-    for (const shown of this.#scoreboard.since(this.#lastId)) this.offer(shown);
+    for (const shown of this.#scoreboard.since(this.#lastId)) this.send(shown);
   }
 
-  beat(): void {
+  heartbeat(): void {
     if (this.#wasFullAtLastBeat) this.#response.destroy();
     else if (!this.#isFull) this.#write(":\n\n");
     this.#wasFullAtLastBeat = this.#isFull;

@@ -6,10 +6,13 @@ export interface Shown {
   readonly update: ScoreUpdate;
 }
 
-/** The newest update of each match, by arrival: senders' clocks are not compared. The match longest without one goes when there are too many. */
+/**
+ * The newest update of each match. "Newest" is the last arrival, since senders' clocks are not compared. When there are too many
+ * matches, the one with the oldest update is removed.
+ */
 export class Scoreboard {
   readonly #maxMatches: number;
-  /** By match, the newest last. */
+  /** By match, in the order of arrival. */
   readonly #newest = new Map<string, Shown>();
   readonly #listeners: ((shown: Shown) => void)[] = [];
   #lastId = 0;
@@ -27,12 +30,12 @@ export class Scoreboard {
     for (const listener of this.#listeners) listener(shown);
   }
 
-  /** One update per match, that of the last arrival first. */
+  /** One update per match, the last arrival first. */
   newest(): ScoreUpdate[] {
     return [...this.#newest.values()].map(({ update }) => update).toReversed();
   }
 
-  /** What one who has seen number `id` does not know yet: the newest of each match since, in the order of arrival. */
+  /** The newest update of each match after number `id`, in the order of arrival. */
   since(id: number): Shown[] {
     return [...this.#newest.values()].filter((shown) => shown.id > id);
   }
@@ -41,7 +44,7 @@ export class Scoreboard {
     return this.#lastId;
   }
 
-  /** Calls back for each update from now on. */
+  /** Calls `listener` for each further update. */
   onUpdate(listener: (shown: Shown) => void): void {
     this.#listeners.push(listener);
   }

@@ -3,12 +3,12 @@ import type { ScoreUpdate } from "@amqp-idioms/contracts";
 import { boardOf } from "./text.ts";
 
 const eraseBelow = "\u001B[J";
-/** To the beginning of the line that is so many above. */
+/** Moves the cursor to the beginning of the line `lines` above. */
 const up = (lines: number): string => (lines > 0 ? `\u001B[${lines}F` : "\u001B[G");
-/** Without it a line of wide characters, or a narrowed window, would break into two. */
+/** Otherwise wide characters or a narrow window would break a line in two. */
 const withoutWrapping = (text: string): string => `\u001B[?7l${text}\u001B[?7h`;
 
-/** A terminal with the board as its last lines. What is logged goes above them, like any other output, and scrolls away. */
+/** A terminal with the board as its last lines. The log is written above the board and scrolls away. */
 export class Terminal {
   readonly #stream: WriteStream;
   readonly #newest: () => readonly ScoreUpdate[];
@@ -16,20 +16,20 @@ export class Terminal {
   #height = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param newest  what the board shows, asked at each drawing */
+  /** @param newest  returns what the board shows; called for each drawing */
   constructor(stream: WriteStream, newest: () => readonly ScoreUpdate[]) {
     this.#stream = stream;
     this.#newest = newest;
   }
 
-  /** Begins with the board, and draws it anew when the window changes. */
+  /** Draws the board, and redraws it when the window is resized. */
   open(): void {
     this.#hasBoard = true;
     this.#stream.on("resize", () => this.redraw());
     this.redraw();
   }
 
-  /** Soon: a screen is drawn at most 20 times a second, however many updates there are. */
+  /** Draws at most 20 times a second, however many updates there are. */
   redraw(): void {
     this.#timer ??= setTimeout(() => this.write(""), 50);
   }
@@ -38,7 +38,7 @@ export class Terminal {
   write(lines: string): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    // Some terminals say 0; the last line is the cursor's
+    // Some terminals report 0. The cursor is in the last line
     const size = { columns: this.#stream.columns || 80, rows: (this.#stream.rows || 24) - 1 };
     const board = this.#hasBoard ? boardOf(this.#newest(), size) : [];
     const drawn = board.map((line) => `${line}\n`).join("");

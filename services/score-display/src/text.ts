@@ -1,22 +1,20 @@
 import type { ScoreUpdate } from "@amqp-idioms/contracts";
 
-/** Updates as text for people. Names come from the wire: whatever could steer a terminal, or turn its text round, becomes a space. */
-
-/** `AL 24: FL 7  Touch down by Tim Tebow`: the post's two lines in one. */
+/** The two lines of the 2009 post in one: `AL 24: FL 7  Touch down by Tim Tebow`. */
 export function lineOf({ home, away, event }: ScoreUpdate): string {
   return printable(`${home.team} ${home.score}: ${away.team} ${away.score}  ${event}`);
 }
 
 /**
- * The board, the match of the last update first, each line cut to `columns` and all of them to `rows`.
+ * The board, cut to `columns` and `rows`.
  * @param updates  one per match, the newest first
  */
 export function boardOf(
   updates: readonly ScoreUpdate[],
   { columns, rows }: { columns: number; rows: number },
 ): string[] {
-  if (updates.length === 0) return cut(["Scores", "", "Nothing has been said yet."], columns, rows);
-  // Title, empty line, and the line that counts the rest
+  if (updates.length === 0) return cut(["Scores", "", "No updates yet."], columns, rows);
+  // Less the title, the empty line, and the line that counts the other matches
   const fitting = updates.length <= rows - 2 ? updates : updates.slice(0, Math.max(1, rows - 3));
   const width = Math.max(
     ...fitting.flatMap(({ home, away }) => [home, away]).map(({ team }) => printable(team).length),
@@ -35,9 +33,10 @@ function cut(lines: readonly string[], columns: number, rows: number): string[] 
     .map((line) => (line.length > columns ? `${line.slice(0, columns - 1)}…` : line.trimEnd()));
 }
 
-// Control characters, line and paragraph separators, and what reverses the direction of text
-const steering = /[\p{Cc}\p{Zl}\p{Zp}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]+/gu;
+// Control characters, line and paragraph separators, and characters that reverse the direction of text
+const controls = /[\p{Cc}\p{Zl}\p{Zp}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]+/gu;
 
+/** Received names could otherwise control the terminal. */
 function printable(text: string): string {
-  return text.replace(steering, " ").trim();
+  return text.replace(controls, " ").trim();
 }

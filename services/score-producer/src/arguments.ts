@@ -1,46 +1,46 @@
 import { parseArgs } from "node:util";
 import type { Pace } from "./replay.ts";
 
-/** What to send: a file's matches, the built-in match, or score updates from stdin. */
+/** What to send: the matches of a file, the built-in match, or score updates from stdin. */
 export type Source =
   | { readonly from: "file"; readonly file: string; readonly match: string | undefined; readonly pace: Pace }
   | { readonly from: "built-in"; readonly pace: Pace }
   | { readonly from: "stdin" };
 
-/** The command line, or the file that it names, is wrong: its message is for the user as it is. */
+/** The command line or its file is invalid. The message is shown to the user unchanged. */
 export class InputError extends Error {
   override readonly name = "InputError";
 }
 
 const defaultSpeed = 10;
-// Beyond these a pause would be longer than a timer can be
+// Outside these limits a pause would be longer than a timer allows
 const minSpeed = 0.001;
 const maxRepeat = 86_400;
 
 const usage = `Usage: score-producer [--replay FILE [--match TEXT]] [--speed N|max] [--repeat SECONDS]
        score-producer --stdin
-  --replay FILE     plays the matches of a file in football.json format; without it a small built-in match
-  --match TEXT      only those whose round or teams contain TEXT
-  --speed N|max     minutes of a match per second, or no pauses at all (default ${defaultSpeed})
-  --repeat SECONDS  starts again that long after the last update, instead of ending
-  --stdin           sends score updates from stdin, JSON Lines, as they come`;
+  --replay FILE     play the matches of a file in football.json format (default: a small built-in match)
+  --match TEXT      play only the matches whose round or teams contain TEXT
+  --speed N|max     minutes of a match per second, or no pauses (default: ${defaultSpeed})
+  --repeat SECONDS  start again SECONDS after the last update instead of ending
+  --stdin           send score updates from stdin (JSON Lines) as they arrive`;
 
 /**
- * @param args  without program and script
- * @throws {InputError} naming all that is wrong, and how it is used
+ * @param args  the arguments after the script
+ * @throws {InputError} with all faults and the usage
  */
 export function readArguments(args: readonly string[]): Source {
   const { stdin, ...others } = parse(args);
   const { replay, match, speed, repeat } = others;
   if (stdin === true) {
-    check(Object.keys(others).map((name) => `--${name} does not go with --stdin.`));
+    check(Object.keys(others).map((name) => `--${name} cannot be combined with --stdin.`));
     return { from: "stdin" };
   }
   const pace = { speed: speed === "max" ? Infinity : numberOf(speed ?? defaultSpeed), repeat: numberOf(repeat) };
   check([
     match !== undefined && replay === undefined && "--match needs --replay FILE.",
-    replay === "" && "--replay needs the name of a file.",
-    !(pace.speed >= minSpeed) && `--speed must be max or a number from ${minSpeed} up, not "${speed}".`,
+    replay === "" && "--replay needs a file name.",
+    !(pace.speed >= minSpeed) && `--speed must be max or a number of at least ${minSpeed}, not "${speed}".`,
     repeat !== undefined &&
       !(pace.repeat >= 0 && pace.repeat <= maxRepeat) &&
       `--repeat must be a number of seconds from 0 to ${maxRepeat}, not "${repeat}".`,
@@ -54,7 +54,7 @@ function parse(args: readonly string[]) {
   const text = { type: "string" } as const;
   const options = { replay: text, match: text, speed: text, repeat: text, stdin: { type: "boolean" } } as const;
   try {
-    // `pnpm start -- --stdin` hands the dashes on
+    // `pnpm start -- --stdin` passes the dashes on
     return parseArgs({ args: args[0] === "--" ? args.slice(1) : [...args], options }).values;
   } catch (error) {
     throw new InputError(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
@@ -62,8 +62,8 @@ function parse(args: readonly string[]) {
 }
 
 function check(faults: readonly (string | false)[]): void {
-  const told = faults.filter((fault) => fault !== false);
-  if (told.length > 0) throw new InputError(`${told.join("\n")}\n${usage}`);
+  const found = faults.filter((fault) => fault !== false);
+  if (found.length > 0) throw new InputError(`${found.join("\n")}\n${usage}`);
 }
 
 function numberOf(text: string | number | undefined): number {

@@ -1,6 +1,6 @@
 import type { Match } from "./football-json.ts";
 
-/** What is played when neither a file nor stdin is given: invented, and with one of everything. */
+/** The match that is played without a file or stdin: invented, with one of each kind of goal. */
 export const builtInMatch: Match = {
   round: "Harbour Cup",
   home: "Old Mill Rovers",

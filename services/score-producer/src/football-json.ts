@@ -1,13 +1,11 @@
 import { z } from "zod";
 
-/** Matches from the football.json format (github.com/openfootball): today's flat form, as its file of the World Cup 2022 has it. */
-
 export interface Goal {
-  /** Whose score it raises; for an own goal the other side than the scorer's. */
+  /** The team whose score it raises; for an own goal not the scorer's team. */
   readonly side: "home" | "away";
   readonly scorer: string;
   readonly minute: number;
-  /** Minutes of stoppage time after that minute: 4 in 90+4. */
+  /** Minutes of stoppage time: 4 in 90+4. */
   readonly stoppage: number;
   readonly kind: "goal" | "penalty" | "own goal";
 }
@@ -16,9 +14,9 @@ export interface Match {
   readonly round: string | undefined;
   readonly home: string;
   readonly away: string;
-  /** In the order of the match's minutes, across both teams. */
+  /** The goals of both teams in the order of their minutes. */
   readonly goals: readonly Goal[];
-  /** Without a shoot-out; undefined when the file does not say. */
+  /** Without the shoot-out; undefined if the file has none. */
   readonly result: Score | undefined;
   readonly hadExtraTime: boolean;
   readonly shootOut: Score | undefined;
@@ -26,13 +24,13 @@ export interface Match {
 
 export type Score = readonly [home: number, away: number];
 
-// The limits are such that what is told of a match is a valid score update
+// With these limits every update of a match is a valid score update
 const Count = z.int().min(0).max(9999);
-/** A match that was not played has no result, or null for one. */
+/** A match that was not played has no result or null. */
 const Result = z.preprocess((result) => result ?? undefined, z.tuple([Count, Count]).optional());
 const Team = z.string().min(1).max(60);
 
-/** Stoppage time comes in two forms: `"minute": 90, "offset": 4`, and `"minute": "90+4"`. */
+/** Stoppage time has two forms: `"minute": 90, "offset": 4`, and `"minute": "90+4"`. */
 const notAMinute = 'must be a minute such as 90 or "90+4"';
 const Minute = z.preprocess(
   (minute) => (typeof minute === "number" ? String(minute) : minute),
@@ -58,17 +56,17 @@ const MatchEntry = z.object({
 const File = z.object({ matches: z.array(z.unknown()) });
 
 /**
- * Reads a file's text.
+ * Parses football.json (github.com/openfootball) in its current flat form, as in the file of the World Cup 2022.
  * @returns the matches that were played: those with a score or goals, in the file's order
- * @throws Error  with the line and column of broken JSON, or the number and field of each wrong match
+ * @throws Error  with the line and column of invalid JSON, or the number and field of each invalid match
  */
 export function readMatches(text: string): Match[] {
   const file = File.safeParse(parseJson(text));
-  if (!file.success) throw new Error('not football.json: it has no list of "matches"');
+  if (!file.success) throw new Error('not football.json: the list "matches" is missing');
   const entries = file.data.matches.map((entry) => MatchEntry.safeParse(entry));
   const faults = entries.flatMap(({ error }, index) =>
     (error?.issues ?? []).map(
-      ({ path, message }) => `match ${index + 1}, ${path.join(".") || "as a whole"}: ${message}`,
+      ({ path, message }) => `match ${index + 1}, ${path.join(".") || "the whole match"}: ${message}`,
     ),
   );
   if (faults.length > 0) throw new Error(`not football.json: ${firstOf(faults)}`);

@@ -1,8 +1,6 @@
 import { ScoreUpdate } from "@amqp-idioms/contracts";
 
-/** Score updates from JSON Lines: one in each line, UTF-8. */
-
-/** A line that is no score update: its number, counted from 1, and what is wrong with it. */
+/** An invalid line: its number, counted from 1, and the reason. */
 export interface LineFault {
   readonly line: number;
   readonly reason: string;
@@ -11,8 +9,9 @@ export interface LineFault {
 const maxLineBytes = 64 * 1024;
 
 /**
- * Reads as fast as the updates are taken. A wrong line is reported and the next one follows; an empty one is nothing.
- * @param onFault  called for each wrong line
+ * Parses score updates from JSON Lines in UTF-8, no faster than the caller consumes them. Invalid lines are reported and
+ * skipped, empty lines are ignored.
+ * @param onFault  called for each invalid line
  */
 export async function* readUpdates(
   input: AsyncIterable<Uint8Array>,
@@ -47,7 +46,7 @@ function readLine(bytes: Uint8Array | "too long"): { update?: ScoreUpdate; reaso
   return { reason: error.issues.map(({ path, message }) => [...path, message].join(": ")).join("; ") };
 }
 
-/** Lines without their ends; of one that is too long nothing is kept. */
+/** Splits the input at newlines. A line that is too long takes no memory. */
 async function* splitLines(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array | "too long"> {
   let parts: Uint8Array[] = [];
   let length = 0;
@@ -56,7 +55,7 @@ async function* splitLines(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uin
     if (length > maxLineBytes) parts = [];
     else parts.push(part);
   };
-  const take = (): Uint8Array | "too long" => {
+  const finishLine = (): Uint8Array | "too long" => {
     const line = length > maxLineBytes ? "too long" : Buffer.concat(parts);
     parts = [];
     length = 0;
@@ -66,10 +65,10 @@ async function* splitLines(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uin
     let start = 0;
     for (let end = chunk.indexOf(0x0a); end >= 0; end = chunk.indexOf(0x0a, start)) {
       keep(chunk.subarray(start, end));
-      yield take();
+      yield finishLine();
       start = end + 1;
     }
     keep(chunk.subarray(start));
   }
-  if (length > 0) yield take();
+  if (length > 0) yield finishLine();
 }

@@ -5,11 +5,11 @@ import type { Moment } from "./story.ts";
 export interface Pace {
   /** Minutes of a match per second; `Infinity` leaves no pauses. */
   readonly speed: number;
-  /** Seconds from the last update until all begins again; without it, once is all. */
+  /** Seconds from the last update until the replay starts again; undefined: it ends. */
   readonly repeat: number | undefined;
 }
 
-/** The matches one after the other, each update when its minute comes. @throws the signal's reason when it aborts. */
+/** Yields the updates of all matches, each at its minute. @throws the reason of `signal` when it aborts */
 export async function* replay(
   stories: readonly (readonly Moment[])[],
   { speed, repeat }: Pace,
@@ -25,7 +25,7 @@ export async function* replay(
   }
 }
 
-/** Without a pause the event loop gets its turn all the same: a broadcast that is dropped at once gives it none. */
+/** Yields to the event loop even without a pause, since a broadcast that is dropped immediately does not. */
 function pause(seconds: number, signal: AbortSignal): Promise<void> {
   return seconds > 0 ? sleep(seconds * 1_000, undefined, { signal }) : nextTurn(undefined, { signal });
 }

@@ -1,14 +1,13 @@
 import type { ScoreUpdate } from "@amqp-idioms/contracts";
 import type { Goal, Match, Score } from "./football-json.ts";
 
-/** A match as it is told: kick-off, each goal, final whistle. */
-
-/** One update to come, `at` still open, and how many minutes of the match pass before it. */
+/** An update without its time, and how many minutes of the match pass before it. */
 export interface Moment {
   readonly minutesBefore: number;
   readonly update: Omit<ScoreUpdate, "at">;
 }
 
+/** The updates of a match: kick-off, each goal, final whistle. */
 export function storyOf(match: Match): Moment[] {
   const moment = (minutesBefore: number, [home, away]: Score, event: string): Moment => ({
     minutesBefore,
@@ -28,7 +27,7 @@ export function storyOf(match: Match): Moment[] {
     moments.push(moment(minutesBetween(clock, goal), score, goalSentence(goal)));
     clock = goal;
   }
-  // Many files give results without goals: then the final whistle is the first to tell
+  // Many files have results without goals: then only the final whistle has the score
   const final = match.goals.length > 0 ? score : (match.result ?? score);
   const end = { minute: match.hadExtraTime ? 120 : 90, stoppage: 0 };
   moments.push(moment(minutesBetween(clock, end), final, finalSentence(match)));
@@ -45,7 +44,7 @@ function goalSentence({ scorer, minute, stoppage, kind }: Goal): string {
   return `Goal by ${scorer}, ${time}${kind === "goal" ? "" : ` (${kind})`}`;
 }
 
-/** A shoot-out decides a match, and leaves its score as it is. */
+/** A shoot-out decides the match and does not change its score. */
 function finalSentence({ home, away, hadExtraTime, shootOut }: Match): string {
   const sentence = hadExtraTime ? "Final whistle after extra time" : "Final whistle";
   if (shootOut === undefined) return sentence;
@@ -59,7 +58,7 @@ interface Clock {
   readonly stoppage: number;
 }
 
-/** From 45+3 to 46 it is one minute: the clock is put back at the break. */
+/** From 45+3 to 46 it is one minute, since the clock is set back at the break. */
 function minutesBetween(from: Clock, to: Clock): number {
   if (to.minute > from.minute) return to.minute - from.minute + to.stoppage;
   return Math.max(0, to.stoppage - from.stoppage);

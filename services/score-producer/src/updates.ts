@@ -11,15 +11,15 @@ import type { LineFault } from "./json-lines.ts";
 import { replay } from "./replay.ts";
 import { nameOf, storyOf } from "./story.ts";
 
-/** The updates, in order, until all is told; they throw when `signal` aborts. `onFault` is called for each wrong line of stdin. */
+/** Yields the updates in order and throws when `signal` aborts. `onFault` is called for each invalid line of stdin. */
 export type Updates = (running: {
   signal: AbortSignal;
   onFault: (fault: LineFault) => void;
 }) => AsyncIterable<ScoreUpdate>;
 
 /**
- * Prepares what the command line asks for: a file is read and checked here, before anything is sent.
- * @throws {InputError} when the arguments are wrong, or the file cannot be read, is wrong, or has no such match
+ * Prepares the updates that the command line asks for. Reads and checks the file before anything is sent.
+ * @throws {InputError} when the arguments or the file are invalid, or the file has no such match
  */
 export async function updatesFor(args: readonly string[]): Promise<Updates> {
   const source = readArguments(args);
@@ -38,7 +38,7 @@ async function matchesOf(file: string, text: string | undefined): Promise<Match[
   }
 }
 
-/** pnpm starts us in our own folder, and says in INIT_CWD where its caller stood: there a relative name is looked for, too. */
+/** pnpm runs this in the service's folder, and INIT_CWD is the folder of its caller: a relative path may be relative to either. */
 async function readText(file: string): Promise<string> {
   const callersFolder = process.env["INIT_CWD"];
   try {
@@ -50,8 +50,8 @@ async function readText(file: string): Promise<string> {
 }
 
 /**
- * The matches whose round or teams contain the text as it is written ("Final" is not in "Semi-finals"), or, when there is none,
- * with small and capital letters alike. Without a text, all.
+ * Finds the matches whose round or teams contain `text`: case-sensitive first ("Final" is not in "Semi-finals"), and if there is
+ * none, case-insensitive. Without `text`, all matches.
  */
 export function matchesWith(text: string | undefined, matches: readonly Match[]): Match[] {
   const [first] = matches;
@@ -64,5 +64,5 @@ export function matchesWith(text: string | undefined, matches: readonly Match[])
   const asWritten = having(text, (name) => name);
   const found = asWritten.length > 0 ? asWritten : having(text.toLowerCase(), (name) => name.toLowerCase());
   if (found.length > 0) return found;
-  throw new Error(`none of its ${matches.length} matches contains "${text}"; its first is "${nameOf(first)}"`);
+  throw new Error(`none of its ${matches.length} matches contains "${text}"; the first match is "${nameOf(first)}"`);
 }

@@ -32,19 +32,19 @@ test.each<[string, z.ZodType, unknown]>([
   ["a patient", Patient, patient],
   ["a patient of unknown age", Patient, { ...patient, birthDate: null }],
   ["a patient's id", PatientRef, { patientId: patient.patientId }],
-])("%s is valid as it stands, and again as what the schema made of it", (_what, schema, example) => {
+])("%s is valid, and so is its parsed output", (_what, schema, example) => {
   const output = schema.parse(example);
   expect(output).toEqual(example);
   expect(schema.parse(JSON.parse(JSON.stringify(output)))).toEqual(output);
 });
 
-test("a person to register may leave out the birth date, and names lose the spaces around them", () => {
+test("The birth date of a new patient is optional, and spaces around names are removed", () => {
   const ada = { given: "Ada", surname: "Lovelace", birthDate: null };
   expect(NewPatient.parse({ given: " Ada", surname: "Lovelace\n" })).toEqual(ada);
   expect(NewPatient.parse(ada)).toEqual(ada);
 });
 
-test("a score update holds the whole score: a change alone is refused (pitfall 79)", () => {
+test("A score update must hold the whole score (pitfall 79)", () => {
   const { match, home, away, event, at } = update;
   for (const change of [
     { match, event, at },
@@ -55,7 +55,7 @@ test("a score update holds the whole score: a change alone is refused (pitfall 7
   }
 });
 
-test("what a newer sender adds falls away (pitfall 122)", () => {
+test("Fields that a newer sender adds are dropped (pitfall 122)", () => {
   expect(ScoreUpdate.parse({ ...update, home: { ...update.home, shots: 7 }, stadium: "Lusail" })).toEqual(update);
   expect(Patient.parse({ ...patient, ward: "B" })).toEqual(patient);
 });
@@ -85,12 +85,12 @@ test.each<[string, z.ZodType, unknown]>([
   ["surname", NewPatient, { given: "Ada" }],
   ["birthDate", NewPatient, { given: "Ada", surname: "Lovelace", birthDate: "" }],
   ["patientId", PatientRef, {}],
-])("a wrong %s is found, and nothing else", (field, schema, example) => {
+])("An invalid %s is the only fault", (field, schema, example) => {
   const issues = schema.safeParse(example).error?.issues ?? [];
   expect(issues.map(({ path }) => path.join("."))).toEqual([field]);
 });
 
-test("exchanges, queues and time limits are those of the wire table", () => {
+test("Exchanges, queues and time limits match the wire table", () => {
   expect([scoreUpdates.kind, scoreUpdates.name]).toEqual(["broadcast", "score_updates"]);
   expect([patientAdded.kind, patientAdded.name]).toEqual(["notification", "notify.patient.add"]);
   expect([addPatient.exchange, addPatient.name, addPatient.timeoutMs]).toEqual(["api", "add_patient", 5_000]);

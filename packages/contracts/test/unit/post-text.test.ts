@@ -3,7 +3,7 @@ import { addPatient, NewPatient, ScoreUpdate, scoreUpdates } from "../../src/ind
 
 const sentAt = new Date("2009-11-20T12:00:00Z");
 
-test("the post's two lines are a score update, at the time that the message says", () => {
+test("The two lines of the post become a score update with the time of the message", () => {
   expect(ScoreUpdate.parse(readScore("AL 24: FL 7\nTouch down by Tim Tebow"))).toEqual({
     match: "AL - FL",
     home: { team: "AL", score: 24 },
@@ -13,7 +13,7 @@ test("the post's two lines are a score update, at the time that the message says
   });
 });
 
-test("a message without a time counts as sent now", () => {
+test("A message without a time gets the current time", () => {
   const before = Date.now();
   const { at } = ScoreUpdate.parse(readScore("AL 24: FL 7", { sentAt: undefined }));
   expect(Date.parse(at)).toBeGreaterThanOrEqual(before);
@@ -24,19 +24,19 @@ test.each([
   ["Real Madrid 2: 1. FC Köln 3\r\nGoal\r\n", ["Real Madrid", 2, "1. FC Köln", 3, "Goal"]],
   ["Schalke 04 1: TSV 1860 2", ["Schalke 04", 1, "TSV 1860", 2, ""]],
   ["  AL 0: FL 0  \nKick-off\nin the rain", ["AL", 0, "FL", 0, "Kick-off\nin the rain"]],
-])("%j is read as its sender meant it", (text, expected) => {
+])("%j is parsed as a score", (text, expected) => {
   const { home, away, event } = ScoreUpdate.parse(readScore(text));
   expect([home.team, home.score, away.team, away.score, event]).toEqual(expected);
 });
 
 test.each(["", "\n", "Touch down!", "AL 24 FL 7", "AL: FL", "AL 24: FL x", "AL 24: FL 77777"])(
-  "%j is no score, and the error says what one reads like",
+  "%j is refused, and the error shows a valid score",
   (text) => {
     expect(() => readScore(text)).toThrow('the first line must read like "AL 24: FL 7"');
   },
 );
 
-test("the post's lines are a person to register", () => {
+test("The lines of the post become a new patient", () => {
   const ada = { given: "Ada", surname: "King: Lovelace", birthDate: null };
   expect(NewPatient.parse(readPerson("given:Ada\nsurname: King: Lovelace"))).toEqual(ada);
   expect(NewPatient.parse(readPerson("surname:King: Lovelace\r\n\r\nward:B\r\ngiven:Ada\r\n"))).toEqual(ada);
@@ -46,7 +46,7 @@ test("the post's lines are a person to register", () => {
   });
 });
 
-test("a line that is missing is a fault of that field", () => {
+test("A missing line is a fault of its field", () => {
   const issues = NewPatient.safeParse(readPerson("given:Ada\n:\nno colon")).error?.issues ?? [];
   expect(issues.map(({ path }) => path.join("."))).toEqual(["surname"]);
 });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { addPatient, getPatient, patientAdded, scoreUpdates, system } from "../../src/index.ts";
 
-test("whoever says something is heard, and whoever listens is told", () => {
+test("Every message has senders and receivers", () => {
   const roles = Object.values<Partial<Record<string, readonly object[]>>>(system);
   const all = (role: string): Set<object> => new Set(roles.flatMap((of) => of[role] ?? []));
   expect(all("broadcasts")).toEqual(all("listens"));
@@ -12,7 +12,7 @@ test("whoever says something is heard, and whoever listens is told", () => {
   expect(all("requests")).toEqual(new Set([addPatient, getPatient]));
 });
 
-test("a new patient is told to scheduling and reporting: their queues exist before they ever ran", () => {
+test("scheduling and reporting subscribe to new patients, so that their queues exist before their first run", () => {
   const subscribers = Object.entries(system).filter(([, roles]) => "subscribes" in roles);
   expect(subscribers.map(([service]) => service)).toEqual(["scheduling", "reporting"]);
 });

@@ -1,5 +1,5 @@
 // @ts-check
-// Everything shown is set as text, never as HTML: what people typed stays text.
+// Everything is shown as text, never as HTML, so that input stays text.
 
 const add = form("add");
 const find = form("find");
@@ -26,7 +26,7 @@ find.addEventListener("submit", (event) => {
  * @param {RequestInit} init
  */
 async function show(path, init) {
-  answer.textContent = "Waiting for the answer …";
+  answer.textContent = "Waiting for the response …";
   const since = performance.now();
   try {
     const response = await fetch(path, init);
@@ -40,12 +40,12 @@ async function show(path, init) {
     answer.textContent = [status, ...shown, "", JSON.stringify(body, undefined, 2)].join("\n");
     if (response.status === 201) input(find, "patientId").value = body.patientId;
   } catch (error) {
-    answer.textContent = `No answer: ${String(error)}`;
+    answer.textContent = `No response: ${String(error)}`;
   }
 }
 
 function useNewKey() {
-  // Not randomUUID(): browsers have it on https and localhost only
+  // Browsers have randomUUID() on https and localhost only
   input(add, "key").value = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
     byte.toString(16).padStart(2, "0"),
   ).join("");

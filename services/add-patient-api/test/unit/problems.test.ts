@@ -34,19 +34,19 @@ test.each([
   [new TooManyRequestsError(addPatient, 1_000), 503, "too_many_requests"],
   [new ClosedError("closed"), 503, "closed"],
   [new RequestTimeoutError(addPatient, 5_000, "unknown"), 504, "request_timeout"],
-])("%o is a problem of its own, under the code that it has on the wire", (error, status, code) => {
+])("%o becomes problem details with the code that it has on the wire", (error, status, code) => {
   const problem = toProblem(error);
   expect(problem).toMatchObject({ status, code });
   expect(problem?.headers["retry-after"] !== undefined).toBe(status === 503);
   expect(problem?.toJSON()).toMatchObject({ detail: expect.any(String) });
 });
 
-test("what the registry found invalid is told field by field", () => {
+test("The fields that the registry refuses are listed", () => {
   const problem = toProblem(new RemoteError(addPatient, { ...remote, code: "invalid_message", issues }));
   expect(problem?.toJSON()).toMatchObject({ errors: issues });
 });
 
-test("a fault of this service, or of nobody knows whom, is no problem that a client could do something about", () => {
+test("A usage error or an unexpected error has no problem details", () => {
   expect(toProblem(new UsageError("wrong"))).toBeUndefined();
   expect(toProblem(new TypeError("wrong"))).toBeUndefined();
   expect(toProblem("wrong")).toBeUndefined();

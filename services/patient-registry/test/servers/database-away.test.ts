@@ -1,8 +1,8 @@
 import { startProxy } from "@amqp-idioms/local-servers";
 import { expect } from "vitest";
-import { onPostgres as test, openOthers, person } from "./running.ts";
+import { onPostgres as test, openOthers, person } from "../running.ts";
 
-test("the database is away: requests fail in a way that may be repeated, and under the same key happen once when it is back", async ({
+test("The database is unavailable: requests fail as retryable, and under the same key they are executed once when it is back", async ({
   vhost,
   database,
   startRegistry,
@@ -24,5 +24,5 @@ test("the database is away: requests fail in a way that may be repeated, and und
   const patient = await others.add(person, "key-2");
   await expect(others.add(person, "key-2")).resolves.toEqual(patient);
   await expect(others.get(before.patientId)).resolves.toEqual(before);
-  await expect.poll(() => others.heard.map((one) => one.patient)).toEqual([before, patient]);
+  await expect.poll(() => others.received.map((one) => one.patient)).toEqual([before, patient]);
 });

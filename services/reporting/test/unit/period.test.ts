@@ -24,9 +24,9 @@ test.each([
   [
     "from after to",
     { from: "2026-01-02", to: "2026-01-01" },
-    [["from", "must not lie after to, which is today if left out"]],
+    [["from", "must not be after to, which defaults to today"]],
   ],
-  ["from after today", { from: "2026-03-31" }, [["from", "must not lie after to, which is today if left out"]]],
+  ["from after today", { from: "2026-03-31" }, [["from", "must not be after to, which defaults to today"]]],
   ["more than ten years", { from: "2016-03-22", to: "2026-03-30" }, [["to", "must lie within 3660 days of from"]]],
   [
     "two faults at once",

@@ -3,7 +3,7 @@ import { get } from "node:http";
 import type { ClientRequest, IncomingMessage } from "node:http";
 import { ScoreUpdate } from "@amqp-idioms/contracts";
 
-/** A client of `GET /scores/events` that can also stop reading. */
+/** A client of `GET /scores/events` that can stop reading. */
 export class EventClient implements Disposable {
   readonly response: IncomingMessage;
   readonly updates: ScoreUpdate[] = [];

@@ -11,7 +11,7 @@ const main = `${import.meta.dirname}/../../src/main.ts`;
 const display = (url: string): Promise<ServiceProcess> => startProcess({ main, env: { AMQP_URL: url, PORT: "0" } });
 const sender = (url: string) => connect(url, { system, service: "score-producer" });
 
-test("a client of the event stream hears each update from its request on", async ({ vhost, cleanup }) => {
+test("A client of the event stream gets each update from its request on", async ({ vhost, cleanup }) => {
   const service = cleanup(await display(vhost.url));
   const amqp = cleanup(await sender(vhost.url));
   const early = cleanup(await EventClient.open(service.url));
@@ -27,7 +27,7 @@ test("a client of the event stream hears each update from its request on", async
   await expect.poll(() => late.events).toEqual(["two", "three"]);
 });
 
-test("a client that comes back gets the newest of each match that it missed", async ({ vhost, cleanup }) => {
+test("A client that reconnects gets the newest update of each match that it missed", async ({ vhost, cleanup }) => {
   const service = cleanup(await display(vhost.url));
   const amqp = cleanup(await sender(vhost.url));
   const before = cleanup(await EventClient.open(service.url));
@@ -44,16 +44,17 @@ test("a client that comes back gets the newest of each match that it missed", as
   await expect.poll(() => ofAnEarlierProcess.events).toEqual(["seen", "the newest"]);
 });
 
-test("a client that is too slow misses updates, not the newest of each match, and holds up nobody", async ({
+test("A slow client misses updates but gets the newest of each match, delays nobody, and all streams end when the service stops", async ({
   vhost,
   cleanup,
 }) => {
   const service = cleanup(await display(vhost.url));
   const amqp = cleanup(await sender(vhost.url));
   const slow = cleanup(await EventClient.open(service.url));
+  const stuck = cleanup(await EventClient.open(service.url));
   const quick = cleanup(await EventClient.open(service.url));
-  slow.response.pause();
-  await sayTooMuch(amqp, quick);
+  for (const client of [slow, stuck]) client.response.pause();
+  await sendTooMuch(amqp, quick);
   expect(slow.updates.length).toBeLessThan(20_000);
   slow.response.resume();
   await expect.poll(() => slow.events.at(-1)).toBe(`19999 ${long}`);
@@ -63,22 +64,15 @@ test("a client that is too slow misses updates, not the newest of each match, an
   expect(Object.fromEntries(newest)).toEqual(
     Object.fromEntries(Array.from({ length: 10 }, (_, match) => [`${match}`, `${19_990 + match}`])),
   );
-});
 
-test("event streams end at the stop, also that of a client that reads nothing", async ({ vhost, cleanup }) => {
-  const service = cleanup(await display(vhost.url));
-  const amqp = cleanup(await sender(vhost.url));
-  const reading = cleanup(await EventClient.open(service.url));
-  const stuck = cleanup(await EventClient.open(service.url));
-  stuck.response.pause();
-  await sayTooMuch(amqp, reading);
+  // `stuck` still reads nothing
   const { code, ms } = await service.stop();
   expect(code).toBe(0);
   expect(ms).toBeLessThan(3_000);
-  await expect.poll(() => reading.hasEnded).toBe(true);
+  await expect.poll(() => quick.hasEnded).toBe(true);
 });
 
-test("a thousand clients may listen; one more is told to come back later", async ({ vhost, cleanup }) => {
+test("One client more than a thousand gets 503 with Retry-After", async ({ vhost, cleanup }) => {
   const service = cleanup(await display(vhost.url));
   const clients = await Promise.all(Array.from({ length: 1_000 }, () => EventClient.open(service.url)));
   for (const client of clients) cleanup(client);
@@ -94,7 +88,7 @@ test("a thousand clients may listen; one more is told to come back later", async
   expect(await service.stop()).toMatchObject({ code: 0 });
 });
 
-test("HEAD, which would wait for ever, is refused", async ({ vhost, cleanup }) => {
+test("HEAD is refused, since it would wait forever", async ({ vhost, cleanup }) => {
   const service = cleanup(await display(vhost.url));
   const response = await fetch(`${service.url}/scores/events`, { method: "HEAD" });
   expect(response.status).toBe(405);
@@ -102,8 +96,8 @@ test("HEAD, which would wait for ever, is refused", async ({ vhost, cleanup }) =
 
 const long = "x".repeat(480);
 
-/** 20,000 updates of ten matches: more than the kernel keeps for a client that does not read, at the pace of one that does. */
-async function sayTooMuch(amqp: Awaited<ReturnType<typeof sender>>, reading: EventClient): Promise<void> {
+/** Sends 20,000 updates of ten matches at the pace of `reading`: more than the kernel buffers for a client that does not read. */
+async function sendTooMuch(amqp: Awaited<ReturnType<typeof sender>>, reading: EventClient): Promise<void> {
   for (let count = 0; count < 20_000; count += 500) {
     const some = Array.from({ length: 500 }, (_, index) => count + index);
     await Promise.all(

@@ -4,7 +4,7 @@ const parts = new RegExp(
   "gy",
 );
 
-/** What a terminal shows after this output; it knows the few codes that the display uses, and no others. */
+/** @returns the lines that a terminal shows after this output. It knows only the control codes that the display uses. */
 export function screenAfter(output: string): string[] {
   const lines: string[] = [];
   let row = 0;

@@ -10,7 +10,7 @@ import { screenAfter } from "./screen.ts";
 
 const main = `${import.meta.dirname}/../../src/main.ts`;
 
-test("on a terminal a board is redrawn below what is logged, and neither tears the other", async ({
+test("On a terminal the board is redrawn below the log, and neither breaks the other", async ({
   vhost,
   cleanup,
   skip,
@@ -25,7 +25,7 @@ test("on a terminal a board is redrawn below what is logged, and neither tears t
       env: { AMQP_URL: vhost.url, PORT: "0", TERM: "xterm" },
     }),
   );
-  await expect.poll(() => screenOf(service).join("\n")).toMatch(/ready[^]*Scores\n\nNothing has been said yet\./);
+  await expect.poll(() => screenOf(service).join("\n")).toMatch(/ready[^]*Scores\n\nNo updates yet\./);
 
   const amqp = cleanup(await connect(vhost.url, { system, service: "score-producer" }));
   await amqp.broadcast(scoreUpdates, update({ event: "Kick-off" }));

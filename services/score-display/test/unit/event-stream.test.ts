@@ -7,7 +7,7 @@ import { EventStream } from "../../src/event-stream.ts";
 import { Scoreboard } from "../../src/scoreboard.ts";
 import { update } from "./update.ts";
 
-test("a client hears a comment when nothing else is said, so that it knows a dead connection", async () => {
+test("A client gets comments while there are no updates, so that it can detect a dead connection", async () => {
   const { url } = await serve(new EventStream(new Scoreboard(), { heartbeatMs: 10 }));
   const { body } = await fetch(url);
   let text = "";
@@ -18,7 +18,7 @@ test("a client hears a comment when nothing else is said, so that it knows a dea
   expect(text).toMatch(/^retry: 2000\n\n(:\n\n)+$/);
 });
 
-test("a client that takes nothing for two heartbeats is let go", async () => {
+test("A client that reads nothing for two heartbeats is disconnected", async () => {
   const scoreboard = new Scoreboard();
   const events = new EventStream(scoreboard, { maxClients: 1, heartbeatMs: 50 });
   const { port } = await serve(events);

@@ -4,11 +4,11 @@ import { update } from "./update.ts";
 
 const screen = { columns: 80, rows: 24 };
 
-test("a line has the post's two lines in one", () => {
+test("A line joins the two lines of the post", () => {
   expect(lineOf(update())).toBe("AL 24: FL 7  Touch down by Tim Tebow");
 });
 
-test("a board has a line per match, its columns aligned", () => {
+test("A board has a line per match with aligned columns", () => {
   const updates = [
     update({ home: { team: "Argentina", score: 3 }, away: { team: "France", score: 3 }, event: "Final whistle" }),
     update(),
@@ -21,22 +21,22 @@ test("a board has a line per match, its columns aligned", () => {
   ]);
 });
 
-test("a board without matches says so", () => {
-  expect(boardOf([], screen)).toContain("Nothing has been said yet.");
+test("A board without matches says so", () => {
+  expect(boardOf([], screen)).toContain("No updates yet.");
 });
 
 test.each([
   { columns: 80, rows: 24 },
   { columns: 20, rows: 5 },
   { columns: 1, rows: 1 },
-])("a board never leaves a screen of $columns × $rows", ({ columns, rows }) => {
+])("A board fits a screen of $columns × $rows", ({ columns, rows }) => {
   const updates = Array.from({ length: 40 }, (_, index) => update({ match: String(index), event: "x".repeat(500) }));
   const lines = boardOf(updates, { columns, rows });
   expect(lines.length).toBeLessThanOrEqual(rows);
   expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
 });
 
-test("what does not fit on the screen is counted", () => {
+test("Matches that do not fit on the screen are counted", () => {
   const updates = Array.from({ length: 5 }, (_, index) => update({ match: String(index) }));
   expect(boardOf(updates, { columns: 80, rows: 7 })).toHaveLength(7);
   const lines = boardOf(updates, { columns: 80, rows: 6 });
@@ -44,7 +44,7 @@ test("what does not fit on the screen is counted", () => {
   expect(lines.at(-1)).toBe("and 2 more");
 });
 
-test("nothing from the wire steers a terminal: no escape codes, line breaks or reversed text", () => {
+test("Received text cannot control a terminal: no escape codes, line breaks or reversed text", () => {
   const evil = "A\u001b[2J\u009b31m\u0007\r\n\u202eB\u2066\u2028C\u007f\u0000D";
   const one = update({ home: { team: evil, score: 1 }, away: { team: evil, score: 2 }, event: evil });
   const controls = /[\p{Cc}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069]/u;

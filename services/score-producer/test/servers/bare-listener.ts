@@ -1,9 +1,9 @@
 import type { FetchedMessage, VirtualHost } from "@amqp-idioms/local-servers";
 
-const queue = "heard";
+const queue = "received";
 const exchange = "score_updates";
 
-/** Listens as the 2009 post's consumer does, by the broker's own means; its queue has no bound. */
+/** Binds an unbounded queue, as the consumer of the 2009 post does. @returns takes the messages that have arrived */
 export async function listenBare({ name, management }: VirtualHost): Promise<() => Promise<FetchedMessage[]>> {
   await management.declareExchange(name, exchange, { type: "fanout", durable: false, auto_delete: true });
   await management.declareQueue(name, queue);

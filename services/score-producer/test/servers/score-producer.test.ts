@@ -2,22 +2,24 @@ import { mkdtempDisposable, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
-import { ScoreUpdate, scoreUpdates, system } from "@amqp-idioms/contracts";
+import { ScoreUpdate } from "@amqp-idioms/contracts";
 import { startProcess } from "@amqp-idioms/local-servers";
 import type { FetchedMessage, ServiceProcess } from "@amqp-idioms/local-servers";
 import { test } from "@amqp-idioms/local-servers/vitest";
-import { connect } from "amqp-kit";
 import { listenBare } from "./bare-listener.ts";
 
 const main = `${import.meta.dirname}/../../src/main.ts`;
 const cup = `${import.meta.dirname}/../fixtures/cup.json`;
 
-test("plays a match to a bare listener, from kick-off to final whistle, and exits 0", async ({ vhost, cleanup }) => {
-  const heard = await listenBare(vhost);
-  const service = cleanup(await produce(vhost.url, "--replay", cup, "--match", "Final", "--speed", "max"));
+test("Sends a match from kick-off to final whistle to a listener without amqp-kit, and exits 0", async ({
+  vhost,
+  cleanup,
+}) => {
+  const received = await listenBare(vhost);
+  const service = cleanup(await start(vhost.url, "--replay", cup, "--match", "Final", "--speed", "max"));
   expect(await service.exited).toMatchObject({ code: 0 });
-  const messages = await heard();
-  expect(messages.map(told)).toEqual([
+  const messages = await received();
+  expect(messages.map(describe)).toEqual([
     "0:0 Kick-off",
     "0:1 Goal by Nora Okafor, 12'",
     "1:1 Goal by Mette Lund, 45+2' (own goal)",
@@ -37,82 +39,82 @@ test("plays a match to a bare listener, from kick-off to final whistle, and exit
   });
 });
 
-test("without arguments it is ready, plays the built-in match and exits 0 after the last update", async ({
+test("Without arguments it is ready, plays the built-in match, and exits 0 after the last update", async ({
   vhost,
   cleanup,
 }) => {
-  const heard = await listenBare(vhost);
+  const received = await listenBare(vhost);
   const service = cleanup(
     await startProcess({ main, args: ["--speed", "60"], env: { AMQP_URL: vhost.url, PORT: "0" } }),
   );
   expect((await fetch(`${service.url}/livez`)).status).toBe(200);
   expect((await fetch(`${service.url}/readyz`)).status).toBe(200);
   expect(await service.exited).toMatchObject({ code: 0 });
-  const messages = await heard();
+  const messages = await received();
   expect(messages).toHaveLength(7);
-  expect(told(messages.at(-1))).toBe("3:2 Final whistle");
+  expect(describe(messages.at(-1))).toBe("3:2 Final whistle");
 });
 
-test("of 10,000 updates without pauses none is lost at the exit, and their order is kept", async ({
-  vhost,
-  cleanup,
-}) => {
-  const heard = await listenBare(vhost);
+test("10,000 updates without pauses arrive in order, and none is lost at the exit", async ({ vhost, cleanup }) => {
+  const received = await listenBare(vhost);
   const folder = await mkdtempDisposable(join(tmpdir(), "score-producer-"));
   cleanup(folder);
   const goals = Array.from({ length: 9_998 }, (_, minute) => ({ name: `${minute}`, minute: minute % 90 }));
   const file = join(folder.path, "long.json");
   await writeFile(file, JSON.stringify({ matches: [{ team1: "A", team2: "B", goals1: goals }] }));
-  const service = cleanup(await produce(vhost.url, "--replay", file, "--speed", "max"));
+  const service = cleanup(await start(vhost.url, "--replay", file, "--speed", "max"));
   expect(await service.exited).toMatchObject({ code: 0 });
-  const scores = (await heard()).map((message) => updateOf(message).home.score);
+  const scores = (await received()).map((message) => updateOf(message).home.score);
   expect(scores).toEqual([...Array(9_999).keys(), 9_998]);
 });
 
-test("sends score updates from stdin as they come, and exits 0 at its end", async ({ vhost, cleanup }) => {
-  const heard = await listenBare(vhost);
+test("Sends score updates from stdin as they arrive, and exits 0 at its end", async ({ vhost, cleanup }) => {
+  const received = await listenBare(vhost);
   const service = cleanup(await startProcess({ main, args: ["--stdin"], env: { AMQP_URL: vhost.url, PORT: "0" } }));
   service.write(`${line("one")}\n`);
   const events: string[] = [];
-  const hear = async (): Promise<string[]> => {
-    events.push(...(await heard()).map((message) => updateOf(message).event));
+  const receive = async (): Promise<string[]> => {
+    events.push(...(await received()).map((message) => updateOf(message).event));
     return events;
   };
-  await expect.poll(hear).toEqual(["one"]);
+  await expect.poll(receive).toEqual(["one"]);
   service.write(line("two"));
   service.endInput();
   expect(await service.exited).toMatchObject({ code: 0 });
-  expect(await hear()).toEqual(["one", "two"]);
+  expect(await receive()).toEqual(["one", "two"]);
 });
 
-test("a wrong line of stdin is an error with its number, and the rest goes on", async ({ vhost, cleanup }) => {
-  const heard = await listenBare(vhost);
-  const service = cleanup(await produce(vhost.url, "--stdin"));
+test("An invalid line of stdin is logged with its number, and the following lines are sent", async ({
+  vhost,
+  cleanup,
+}) => {
+  const received = await listenBare(vhost);
+  const service = cleanup(await start(vhost.url, "--stdin"));
   service.write(`${line("one")}\n{"match": "secretive\n\n${line("two").replace('"score":2', '"score":"secretive"')}\n`);
   service.write(`${line("three")}\n`);
   service.endInput();
   expect(await service.exited).toMatchObject({ code: 0 });
-  expect((await heard()).map((message) => updateOf(message).event)).toEqual(["one", "three"]);
+  expect((await received()).map((message) => updateOf(message).event)).toEqual(["one", "three"]);
   const errors = service.lines.filter(({ json }) => json?.["level"] === "error");
   expect(errors.map(({ json }) => json)).toMatchObject([
-    { line: 2, msg: "line 2 of stdin is no score update: not JSON" },
-    { line: 4, msg: expect.stringMatching(/^line 4 of stdin is no score update: home: score: /) },
+    { line: 2, msg: "invalid score update in line 2 of stdin: not JSON" },
+    { line: 4, msg: expect.stringMatching(/^invalid score update in line 4 of stdin: home: score: /) },
   ]);
   expect(output(service)).not.toContain("secretive");
-  expect(service.lines.find(({ json }) => json?.["msg"] === "all is told")?.json).toMatchObject({
+  expect(service.lines.find(({ json }) => json?.["msg"] === "all updates sent")?.json).toMatchObject({
     sent: 2,
-    wrongLines: 2,
+    invalidLines: 2,
   });
 });
 
-test("--repeat starts again until it is stopped, and a stop in the middle of a match is orderly", async ({
+test("--repeat starts again until the process is stopped, and a stop in the middle of a match is graceful", async ({
   vhost,
   cleanup,
 }) => {
-  const heard = await listenBare(vhost);
-  const again = cleanup(await produce(vhost.url, "--speed", "max", "--repeat", "0.01"));
+  const received = await listenBare(vhost);
+  const again = cleanup(await start(vhost.url, "--speed", "max", "--repeat", "0.01"));
   const kickOffs = async (): Promise<number> =>
-    (await heard()).filter((message) => updateOf(message).event === "Kick-off").length;
+    (await received()).filter((message) => updateOf(message).event === "Kick-off").length;
   await expect.poll(kickOffs).toBeGreaterThan(2);
   expect(await again.stop()).toMatchObject({ code: 0 });
 
@@ -127,13 +129,16 @@ test("--repeat starts again until it is stopped, and a stop in the middle of a m
   expect(await waiting.stop()).toMatchObject({ code: 0 });
 });
 
-test("wrong files and arguments are told in words before anything is sent, exit 1", async ({ vhost, cleanup }) => {
+test("Invalid files and arguments are reported before anything is sent, with exit code 1", async ({
+  vhost,
+  cleanup,
+}) => {
   const folder = await mkdtempDisposable(join(tmpdir(), "score-producer-"));
   cleanup(folder);
   const file = join(folder.path, "wrong.json");
   const wrong = { matches: [{ team1: "A", team2: "B", goals1: [{ name: "C", minute: "late" }] }] };
   await writeFile(file, JSON.stringify(wrong));
-  const heard = await listenBare(vhost);
+  const received = await listenBare(vhost);
   const runs = [
     { args: ["--replay", file], says: 'match 1, goals1.0.minute: must be a minute such as 90 or "90+4"' },
     { args: ["--replay", join(folder.path, "none.json")], says: "no such file" },
@@ -141,50 +146,16 @@ test("wrong files and arguments are told in words before anything is sent, exit 
     { args: ["--sped", "2"], says: "Usage: score-producer" },
   ];
   for (const { args, says } of runs) {
-    const service = cleanup(await produce(vhost.url, ...args));
+    const service = cleanup(await start(vhost.url, ...args));
     expect(await service.exited).toMatchObject({ code: 1 });
     expect(output(service)).toContain(says);
     expect(output(service)).not.toContain("    at ");
   }
-  expect(await heard()).toEqual([]);
+  expect(await received()).toEqual([]);
 });
 
-test("it waits for a broker that is not there; updates of the time without one are dropped, and the next ones are heard", async ({
-  ownBroker,
-  cleanup,
-}) => {
-  await ownBroker.stop();
-  const service = cleanup(await produce(ownBroker.url, "--stdin"));
-  await expect.poll(() => service.lines.length).toBeGreaterThan(0);
-  await ownBroker.start();
-  const listener = cleanup(await connect(ownBroker.url, { system, service: "score-display" }));
-  const events: string[] = [];
-  await listener.listen(scoreUpdates, ({ event }) => events.push(event));
-  service.write(`${line("before")}\n`);
-  await expect.poll(() => events, { timeout: 60_000 }).toContain("before");
-  await ownBroker.kill();
-  await expect
-    .poll(() => {
-      service.write(`${line("lost")}\n`);
-      return service.lines.some(({ json }) => json?.["msg"] === "messages dropped");
-    })
-    .toBe(true);
-  await ownBroker.start();
-  await expect
-    .poll(
-      () => {
-        service.write(`${line("after")}\n`);
-        return events;
-      },
-      { timeout: 60_000, interval: 200 },
-    )
-    .toContain("after");
-  service.endInput();
-  expect(await service.exited).toMatchObject({ code: 0 });
-});
-
-/** As a user starts it; it may come to its end before it says that it is ready. */
-function produce(url: string, ...args: string[]): Promise<ServiceProcess> {
+/** Starts the service as a user does. It may end before it is ready. */
+function start(url: string, ...args: string[]): Promise<ServiceProcess> {
   return startProcess({ main, args, env: { AMQP_URL: url, PORT: "0" }, waitForReady: false });
 }
 
@@ -192,7 +163,7 @@ function updateOf(message: FetchedMessage | undefined): ScoreUpdate {
   return ScoreUpdate.parse(JSON.parse(message?.payload ?? ""));
 }
 
-function told(message: FetchedMessage | undefined): string {
+function describe(message: FetchedMessage | undefined): string {
   const { home, away, event } = updateOf(message);
   return `${home.score}:${away.score} ${event}`;
 }

@@ -102,8 +102,8 @@ test("broken JSON is an error with its line", () => {
 });
 
 test("a file that is something else is an error", () => {
-  expect(() => readMatches('{"rounds": []}')).toThrow('not football.json: it has no list of "matches"');
-  expect(() => readMatches("[]")).toThrow('it has no list of "matches"');
+  expect(() => readMatches('{"rounds": []}')).toThrow('not football.json: the list "matches" is missing');
+  expect(() => readMatches("[]")).toThrow('the list "matches" is missing');
 });
 
 test("each wrong match is named with its number and field, all at once", () => {
@@ -123,13 +123,13 @@ test("each wrong match is named with its number and field, all at once", () => {
     ],
   });
   expect(() => readMatches(text)).toThrow(
-    /match 2, team2: .*; match 3, as a whole: .*; match 4, goals1\.1\.minute: must be a minute such as 90 or "90\+4"; match 5, score\.ft\.1: /,
+    /match 2, team2: .*; match 3, the whole match: .*; match 4, goals1\.1\.minute: must be a minute such as 90 or "90\+4"; match 5, score\.ft\.1: /,
   );
 });
 
 test("of very many faults the first ten are named and the others counted", () => {
   const text = JSON.stringify({ matches: Array.from({ length: 25 }, () => 7) });
-  expect(() => readMatches(text)).toThrow(/match 10, as a whole: [^;]*; and 15 more$/);
+  expect(() => readMatches(text)).toThrow(/match 10, the whole match: [^;]*; and 15 more$/);
 });
 
 const teams = { round: "Final", team1: "Home", team2: "Away" };

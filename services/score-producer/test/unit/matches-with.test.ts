@@ -15,17 +15,17 @@ test.each([
   ["Argentina - France", ["France"]],
   ["old mill", ["Seaside"]],
   ["final", ["Croatia"]],
-])("%j picks the matches whose round or teams contain it", (text, away) => {
+])("%j selects the matches whose round or teams contain it", (text, away) => {
   expect(matchesWith(text, matches).map((match) => match.away)).toEqual(away);
 });
 
-test("a text as it is written comes first: Final is not a semi-final", () => {
+test("A case-sensitive match comes first: Final is not a semi-final", () => {
   expect(matchesWith("Final", matches).map(({ away }) => away)).toEqual(["France"]);
 });
 
-test("no such match is an error that names one that there is", () => {
+test("No such match is an error that names an existing match", () => {
   expect(() => matchesWith("Brazil", matches)).toThrow(
-    'none of its 3 matches contains "Brazil"; its first is "Semi-finals: Argentina - Croatia"',
+    'none of its 3 matches contains "Brazil"; the first match is "Semi-finals: Argentina - Croatia"',
   );
   expect(() => matchesWith(undefined, [])).toThrow("no match that was played");
 });

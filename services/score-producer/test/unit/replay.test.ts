@@ -39,7 +39,7 @@ test("matches follow one another, and all of them again when they are to be repe
   ]);
 });
 
-test("a pause ends when it is to stop, and so does a replay without any", async () => {
+test("The signal ends a pause, and a replay without pauses", async () => {
   for (const pace of [
     { speed: 0.001, repeat: undefined },
     { speed: Infinity, repeat: 86_400 },

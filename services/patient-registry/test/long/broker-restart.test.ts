@@ -2,9 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Patient } from "@amqp-idioms/contracts";
 import { AmqpKitError } from "amqp-kit";
 import { expect } from "vitest";
-import { onPostgres as test, openOthers, person } from "./running.ts";
+import { onPostgres as test, openOthers, person } from "../running.ts";
 
-test("the broker restarts under load: every person is registered once and notified, and the registry is ready again by itself", async ({
+test("The broker restarts under load: every person is registered once and notified, and the registry reconnects by itself", async ({
   ownBroker,
   stored,
   startRegistry,
@@ -30,6 +30,6 @@ test("the broker restarts under load: every person is registered once and notifi
 
   await expect.poll(async () => (await fetch(`${registry.url}/readyz`)).status).toBe(200);
   expect(new Set(answers.map(({ patientId }) => patientId)).size).toBe(50);
-  const ids = (): string[] => [...new Set(others.heard.map(({ patient }) => patient.patientId))].toSorted();
+  const ids = (): string[] => [...new Set(others.received.map(({ patient }) => patient.patientId))].toSorted();
   await expect.poll(ids).toEqual(answers.map(({ patientId }) => patientId).toSorted());
 });

@@ -1,4 +1,4 @@
-/** Preloaded by `--import`: this process stands still for 6 s, once, at a named point, whose channel STALL_AT names. */
+/** Preloaded with `--import`. Blocks the process once for 6 s at the named point of a transaction: the channel STALL_AT. */
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 
 const name = String(process.env["STALL_AT"]);
