@@ -33,10 +33,10 @@ import type { Consuming, Handler } from "./verbs.ts";
 
 type Verb = Parameters<typeof withCallerStack>[0];
 
-/** What `close` keeps back of its time for closing the connections themselves. */
+/** The part of its time limit that `close` reserves for closing the connections. */
 const closingMs = 500;
 
-/** So long nothing is declared after a connection was lost in the middle of it. */
+/** The pause before a declaration is retried. */
 const declarePauseMs = 250;
 
 interface Running extends Consuming {
@@ -46,7 +46,7 @@ interface Running extends Consuming {
   abort(reason: Error): void;
 }
 
-/** The connections of one service, and all that it does on them. */
+/** The connections of one service, with its senders and consumers. */
 export class Session {
   readonly #service: string;
   readonly #version: string | undefined;
@@ -62,7 +62,7 @@ export class Session {
   #requester: Requester | undefined;
   #replies: Publisher | undefined;
   #closed: Promise<string[]> | undefined;
-  /** No handler is at work any more, so nothing may be sent. */
+  /** No handler is running any more, so nothing may be sent. */
   #isDrained = false;
 
   constructor(
@@ -82,7 +82,7 @@ export class Session {
     this.#clock = new ArrivalClock((stalledMs) =>
       logger.warn({ stalledMs }, "event loop stalled: heartbeats and messages waited"),
     );
-    // A service with half of its connections takes requests that it cannot answer
+    // A service with only one of its connections would consume requests that it cannot answer.
     this.#publishing.on("open", () => this.#consuming.wake());
     this.#consuming.on("open", () => this.#publishing.wake());
   }
@@ -221,7 +221,7 @@ export class Session {
     ]);
     patience.abort();
     this.#isDrained = true;
-    // Out of time with requests pending: they end here, and the reply queue is not set up again.
+    // If requests are still pending at the time limit, they fail here, and the reply queue is not set up again.
     void this.#requester?.close();
     for (const sender of [...this.#senders.values(), ...this.#notifiers.values()]) void sender.close();
     const timeIsUp = new ClosedError("The connection was closed before the work was finished.", "unknown");
@@ -233,7 +233,7 @@ export class Session {
     return unconfirmed;
   }
 
-  /** Handlers may use the verbs that send until they are done; then what was sent is flushed. */
+  /** Handlers that are running may still send. Afterwards, waits until everything that was sent is confirmed. */
   async #drain(): Promise<void> {
     await Promise.all([...this.#running].map((consumer) => consumer.stop()));
     this.#isDrained = true;
@@ -244,7 +244,7 @@ export class Session {
     await Promise.all(parts.map((part) => part.close()));
   }
 
-  /** Runs a verb. */
+  /** Runs a verb, unless the session is closed. */
   #call<T>(verb: Verb, work: () => Promise<T>): Promise<T> {
     return withCallerStack(verb, async () => {
       if (this.#isDrained) throw closed();
@@ -275,7 +275,7 @@ export class Session {
     return { stop };
   }
 
-  /** Declares, and again when the connection is lost meanwhile. */
+  /** Declares, and retries if the connection is lost meanwhile. */
   async #declare(work: () => Promise<unknown>): Promise<void> {
     for (;;) {
       try {

@@ -1,10 +1,10 @@
 import type { Channel as AmqplibChannel } from "amqplib";
 
-/** A channel that knows whether it is open, and why it no longer is. */
+/** A channel that knows whether it is open, and why it was lost. */
 export class Channel<Raw extends AmqplibChannel = AmqplibChannel> {
   readonly raw: Raw;
   readonly lost: Promise<Error>;
-  /** Not from when it begins to close: it takes nothing any more, and is lost once the broker has answered. */
+  /** False as soon as closing starts: the channel accepts nothing any more. `lost` resolves once the broker has answered. */
   isOpen = true;
   #reason: Error | undefined;
 
@@ -19,7 +19,7 @@ export class Channel<Raw extends AmqplibChannel = AmqplibChannel> {
     this.lost = promise;
   }
 
-  /** Resolves when what is written has left, or never will. A race with `lost` would leave a trace of each wait on it. */
+  /** Resolves when the write buffer is drained or the channel has closed. Not a race with `lost`, which would keep every call until the channel closes. */
   async drained(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.raw.on("drain", resolve).on("close", resolve);
@@ -28,8 +28,8 @@ export class Channel<Raw extends AmqplibChannel = AmqplibChannel> {
   }
 
   /**
-   * Closes it after what is written. Resolves once it is closed, also when that was begun, or done, before.
-   * @param reason  what `lost` then resolves with
+   * Closes the channel after everything that is written. Resolves once it is closed, even if another call has started or finished closing it.
+   * @param reason  the error with which `lost` resolves
    */
   async close(reason?: Error): Promise<void> {
     if (this.isOpen) {
@@ -42,11 +42,11 @@ export class Channel<Raw extends AmqplibChannel = AmqplibChannel> {
   }
 }
 
-/** The reply code of a channel or connection that the broker closed. */
+/** The AMQP reply code with which the broker closed a channel or connection. */
 export function replyCodeOf(error: unknown): number | undefined {
   if (!(error instanceof Error)) return undefined;
   if ("code" in error && typeof error.code === "number") return error.code;
-  // amqplib keeps to itself why the broker did not open the virtual host.
+  // amqplib does not report why the broker refused to open the virtual host.
   if (error.message.startsWith("Expected ConnectionOpenOk; got <ConnectionClose")) return 530;
   const code = /terminated by server: (\d{3})/.exec(error.message)?.[1];
   return code === undefined ? undefined : Number(code);

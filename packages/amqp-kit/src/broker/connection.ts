@@ -18,7 +18,7 @@ import { emit } from "../telemetry/events.ts";
 import { messageOf } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
-/** Which failures of the first connect reject instead of being retried: none, those that no retry can fix, or any once each address was tried. */
+/** Which failures of the first connect reject `opened` instead of being retried: none, those that no retry can fix, or any once each address was tried. */
 export type GiveUp = "never" | "if-fatal" | "after-one-round";
 
 type ConnectionEvents = { open: []; lost: []; blocked: []; unblocked: [] };

@@ -1,7 +1,7 @@
-/** What Node's timers can wait: a longer one would fire at once. */
+/** The longest delay of a timer in Node.js. A longer one would fire immediately. */
 export const maxTimerMs = 2 ** 31 - 1;
 
-/** A time limit that counts from the call, together with the caller's own wish to stop. */
+/** A time limit that starts with the call, combined with the caller's abort signal. */
 export class Deadline {
   readonly timeoutMs: number;
   readonly #at: number;
@@ -62,13 +62,13 @@ export class Deadline {
 }
 
 /**
- * What many wait for, each within a time limit of its own. One promise for all would not do: it keeps whatever waits for it, also what gave up
- * long ago, until it settles; in an outage that is all that was tried meanwhile.
+ * Lets many callers wait for one event, each within its own time limit. One shared promise would leak: until it settles it keeps every caller
+ * that has waited for it, even those that gave up, which in an outage is every call of that time.
  */
 export class Gate<T = void> {
   readonly #waiting = new Set<PromiseWithResolvers<T>>();
 
-  /** Waits until it opens. @throws what it fails with; what `deadline.race` throws */
+  /** Waits until the gate opens. @throws the error that it fails with; what `deadline.race` throws */
   async pass(deadline: Deadline, expired: () => Error): Promise<T> {
     const waiter = Promise.withResolvers<T>();
     this.#waiting.add(waiter);
@@ -79,7 +79,7 @@ export class Gate<T = void> {
     }
   }
 
-  /** For those who wait now. */
+  /** Resolves for the callers that wait now. */
   open(value: T): void {
     for (const { resolve } of this.#waiting) resolve(value);
   }

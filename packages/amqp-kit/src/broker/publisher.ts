@@ -9,18 +9,18 @@ import { isClosingError } from "./dial.ts";
 import { ClosedError, ConnectionError, PublishError, TopologyError } from "../errors.ts";
 import { messageOf } from "../telemetry/log.ts";
 
-/** Confirms, returns and back-pressure for one exchange, on a channel of its own. Knows no idiom. */
+/** Publishes to one exchange on a channel of its own, with confirms, returns and back-pressure. Knows no idiom. */
 
 const maxUnconfirmed = 1_000;
 const maxUnconfirmedBytes = 16 * 1024 * 1024;
 const openPauseMs = 100;
 
 export interface Outgoing {
-  /** Without one, a return cannot be told from that of another message: send one at a time. */
+  /** Without an id, a return cannot be matched with its message: publish one at a time. */
   messageId: string | undefined;
   routingKey: string;
   body: Buffer;
-  /** Called when it is written, so that `expiration` is what is left then. */
+  /** Called when the message is written, so that `expiration` is the rest of the time limit at that moment. */
   properties: () => Options.Publish;
 }
 
@@ -41,14 +41,14 @@ export class Publisher {
   readonly #publishing = new Set<Outgoing>();
   readonly #unconfirmed = new Set<Unconfirmed>();
   #settled = 0;
-  /** Ends that confirms are expected. */
-  #answered: (() => void) | undefined;
+  /** Stops waiting for confirms. */
+  #stopWatchdog: (() => void) | undefined;
   #reserved = 0;
   #reservedBytes = 0;
   readonly #waiting: { bytes: number; admit: () => void }[] = [];
   #onIdle: (() => void) | undefined;
 
-  /** @param prepare  declares what must stand before the first publish on each new channel */
+  /** @param prepare  declares what must exist before the first publish on each new channel */
   constructor(connection: Connection, exchange: string, prepare: () => Promise<void> = () => Promise.resolve()) {
     this.#connection = connection;
     this.#exchange = exchange;
@@ -72,12 +72,12 @@ export class Publisher {
   async #publish(message: Outgoing, deadline: Deadline): Promise<void> {
     const bytes = message.body.length;
     if (this.#waiting.length === 0 && this.#fits(bytes)) this.#reserve(bytes);
-    else await this.#room(bytes, deadline);
+    else await this.#waitForRoom(bytes, deadline);
     let confirmed: Promise<void>;
     try {
-      ({ confirmed } = await this.#sent(message, deadline));
+      ({ confirmed } = await this.#sendOnOpenChannel(message, deadline));
     } catch (error) {
-      // amqplib throws what it cannot encode
+      // amqplib throws if it cannot encode a property.
       this.#release(bytes);
       throw error;
     }
@@ -86,10 +86,10 @@ export class Publisher {
     );
   }
 
-  /** Sends, on the next channel where amqplib is closing this one. @returns what resolves with the confirm, not to be waited for here */
-  async #sent(message: Outgoing, deadline: Deadline): Promise<{ confirmed: Promise<void> }> {
+  /** Sends the message; on the next channel, if amqplib is closing this one. @returns a promise of the confirm, wrapped so that it is not awaited here */
+  async #sendOnOpenChannel(message: Outgoing, deadline: Deadline): Promise<{ confirmed: Promise<void> }> {
     for (;;) {
-      const channel = this.#channel?.isOpen === true ? this.#channel : await this.#opened(deadline);
+      const channel = this.#channel?.isOpen === true ? this.#channel : await this.#waitForChannel(deadline);
       if (deadline.remainingMs === 0) throw this.#notConnected(deadline);
       try {
         return { confirmed: this.#send(channel, message) };
@@ -100,7 +100,7 @@ export class Publisher {
     }
   }
 
-  /** Message ids that the broker has not confirmed, those included that were not sent yet. */
+  /** The ids of the messages that the broker has not confirmed, including those that are not sent yet. */
   get unconfirmed(): string[] {
     return [...new Set([...this.#publishing, ...this.#unconfirmed].flatMap(({ messageId }) => messageId ?? []))];
   }
@@ -118,7 +118,7 @@ export class Publisher {
     await this.#channel?.close();
   }
 
-  /** A message larger than the whole window goes alone. */
+  /** A message larger than the whole window is sent alone. */
   #fits(bytes: number): boolean {
     return (
       this.#reserved < maxUnconfirmed && (this.#reserved === 0 || this.#reservedBytes + bytes <= maxUnconfirmedBytes)
@@ -140,8 +140,8 @@ export class Publisher {
     if (this.#reserved === 0 && this.#waiting.length === 0) this.#onIdle?.();
   }
 
-  /** Waits, in the order of the calls, until there is room, and reserves it. */
-  async #room(bytes: number, deadline: Deadline): Promise<void> {
+  /** Waits, in the order of the calls, until there is room in the window, and reserves it. */
+  async #waitForRoom(bytes: number, deadline: Deadline): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     let isAdmitted = false;
     const place = {
@@ -177,8 +177,8 @@ export class Publisher {
     );
   }
 
-  /** Tries again within the limit: a connection may be lost, or a queue vanish, in the middle of it. */
-  async #opened(deadline: Deadline): Promise<Channel<ConfirmChannel>> {
+  /** Opens the channel, and retries within the limit: a connection may be lost, or a queue deleted, meanwhile. */
+  async #waitForChannel(deadline: Deadline): Promise<Channel<ConfirmChannel>> {
     for (;;) {
       try {
         const opened = this.#opening.pass(deadline, () => this.#notConnected(deadline));
@@ -191,7 +191,7 @@ export class Publisher {
     }
   }
 
-  /** Once, for all that wait for it. */
+  /** Opens one channel for all callers that wait for it. */
   async #open(): Promise<void> {
     if (this.#isOpening) return;
     this.#isOpening = true;
@@ -215,7 +215,7 @@ export class Publisher {
     return channel;
   }
 
-  /** A return has no delivery tag, but comes before that publish's confirm (rabbitmq.com/docs/confirms). */
+  /** A return has no delivery tag. It arrives before the confirm of its message (rabbitmq.com/docs/confirms). */
   #onReturn({ properties }: Message): void {
     for (const entry of this.#unconfirmed) {
       if (entry.messageId === properties.messageId && !entry.isReturned) {
@@ -233,7 +233,7 @@ export class Publisher {
     const onSettled = (error: unknown): void => {
       this.#unconfirmed.delete(entry);
       this.#settled++;
-      this.#watch();
+      this.#updateWatchdog();
       this.#release(entry.bytes);
       if (isChannelClosed(error)) {
         void channel.lost.then((reason) =>
@@ -249,18 +249,18 @@ export class Publisher {
     };
     channel.raw.publish(this.#exchange, routingKey, body, properties, onSettled);
     this.#unconfirmed.add(entry);
-    this.#watch();
+    this.#updateWatchdog();
     return promise;
   }
 
-  /** While anything is unconfirmed, some confirm must come from time to time. */
-  #watch(): void {
+  /** While messages are unconfirmed, the node must confirm some of them within each interval of the watchdog. */
+  #updateWatchdog(): void {
     if (this.#unconfirmed.size === 0) {
-      this.#answered?.();
-      this.#answered = undefined;
-    } else if (this.#answered === undefined) {
+      this.#stopWatchdog?.();
+      this.#stopWatchdog = undefined;
+    } else if (this.#stopWatchdog === undefined) {
       let before = this.#settled;
-      this.#answered = this.#connection.startWatchdog(() => {
+      this.#stopWatchdog = this.#connection.startWatchdog(() => {
         const hasMoved = this.#settled > before;
         before = this.#settled;
         return hasMoved;
@@ -278,7 +278,7 @@ export class Publisher {
   }
 }
 
-/** amqplib gives callbacks of a lost channel this error, and a nack another one without a code. */
+/** amqplib passes this error to the callbacks of a lost channel. For a nack it passes another one, also without a code. */
 function isChannelClosed(error: unknown): boolean {
   return error instanceof Error && replyCodeOf(error) === undefined && error.message === "channel closed";
 }

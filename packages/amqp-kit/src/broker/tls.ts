@@ -4,21 +4,21 @@ import type { SecureContext } from "node:tls";
 import { UsageError } from "../errors.ts";
 import { messageOf } from "../telemetry/log.ts";
 
-/** Which certificates are trusted and shown, and what a refusal means. Nothing here makes the check of the broker's certificate weaker. */
+/** Reads the certificates to trust and to present, and explains refusals. No option weakens the check of the broker's certificate. */
 
 export interface TlsOptions {
-  /** Certificates of the authorities to trust, instead of those that Node.js knows; PEM, one or several. @default those of Node.js */
+  /** Certificates of the trusted authorities in PEM, one or several. They replace those that Node.js trusts. @default those of Node.js */
   ca?: string | Buffer | undefined;
-  /** The certificate to show to a broker that asks for one, with those between it and the authority behind it; PEM. @default none */
+  /** The certificate to present to a broker that asks for one, in PEM, followed by the intermediate certificates. @default none */
   cert?: string | Buffer | undefined;
-  /** The private key of `cert`, without a passphrase; PEM. */
+  /** The private key of `cert` in PEM, without a passphrase. */
   key?: string | Buffer | undefined;
 }
 
 /**
- * Node.js takes a `ca` without a certificate for none, and trusts nobody or everybody it knows; and learns of a `cert` without a `key`
- * when it is asked for it. So all that is looked at here.
- * @throws {UsageError} naming the fault, never the content
+ * Checks the options, which Node.js does not: it ignores a `ca` that contains no certificate and then trusts nobody or all its own authorities,
+ * and notices a `cert` without a `key` only when a broker asks for it.
+ * @throws {UsageError} names the fault, never the content
  */
 export function secureContext({ ca, cert, key }: TlsOptions): SecureContext {
   if ((cert === undefined) !== (key === undefined))
@@ -46,7 +46,7 @@ function holdsCertificate(pem: string | Buffer): boolean {
   }
 }
 
-/** By Node's codes: those of OpenSSL's verification as they are, those of its protocol after `ERR_SSL_`. */
+/** By the error codes of Node.js: those of OpenSSL's verification unchanged, those of its protocol with the prefix `ERR_SSL_`. */
 const advices: readonly [RegExp, (where: string, why: string) => string][] = [
   [
     /^ERR_TLS_CERT_ALTNAME_INVALID$/,
@@ -93,7 +93,7 @@ const advices: readonly [RegExp, (where: string, why: string) => string][] = [
   ],
 ];
 
-/** @returns in words, what no waiting will mend about certificates and TLS; undefined for any other error */
+/** @returns what is wrong with certificates or TLS, if no retry can fix it; undefined for any other error */
 export function tlsAdvice(error: unknown, where: string): string | undefined {
   const code = nodeCodeOf(error);
   const [, advice] = advices.find(([pattern]) => pattern.test(code)) ?? [];
@@ -104,7 +104,7 @@ function nodeCodeOf(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 }
 
-/** OpenSSL's messages begin with addresses and end with places in its source; the reason is what is for people. */
+/** OpenSSL's messages begin with memory addresses and end with lines of its source. `reason` is the part for people. */
 function reasonOf(error: unknown): string {
   const reason = error instanceof Error && "reason" in error ? error.reason : undefined;
   return (typeof reason === "string" ? reason : messageOf(error)).replace(/\.$/, "");

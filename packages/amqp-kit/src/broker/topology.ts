@@ -7,12 +7,12 @@ import { deadQueue, delayQueue, failedExchange, subscriptionQueue } from "../nam
 import { messageOf } from "../telemetry/log.ts";
 
 /**
- * What stands on the broker, derived from contracts. Who declares what is in docs/: least privilege allows exactly that.
- * Queue types, length and delivery limits are left to policies and the virtual host's default queue type.
- * Each declaration has a channel of its own: a refusal closes the channel it came on.
+ * Declares exchanges, queues and bindings, derived from contracts. docs/ lists which role declares what; the derived permissions allow exactly
+ * that. Policies and the virtual host's default queue type decide queue types, length limits and delivery limits.
+ * Each declaration has a channel of its own, since a refusal closes the channel that it arrives on.
  */
 
-/** A request queue that nobody consumes goes after this long. */
+/** The broker deletes a request queue that has had no consumer for so long. */
 const requestQueueExpiresMs = 60_000;
 const bindAttempts = 5;
 const listenerQueueBytes = 16 * 1024 * 1024;
@@ -24,11 +24,11 @@ export async function declareBroadcastExchange(connection: Connection, { name }:
 }
 
 /**
- * Binds a queue that keeps nothing, so that the exchange stands as long as its sender is connected instead of going with its last
- * listener. When one listener leaves while another comes, RabbitMQ 4.3 may bind the newcomer to an exchange that it is just deleting
- * (measured on 4.3.6, in one such moment of five): it then routes nothing, and whoever declares it loses the connection, with 541.
- * @param holding  the queue that did so before, if it still stands
- * @returns the queue that does
+ * Binds a queue that stores nothing, so that the exchange exists as long as its sender is connected, instead of being deleted with its last
+ * listener. If one listener leaves while another binds, RabbitMQ 4.3 may bind the new one to an exchange that it is deleting (measured on
+ * 4.3.6, in one of five such moments). That exchange routes nothing, and every client that declares it loses its connection, with 541.
+ * @param holding  the queue that was bound for this purpose before, if it still exists
+ * @returns the queue that is bound now
  */
 export async function holdBroadcastExchange(
   connection: Connection,
@@ -44,7 +44,7 @@ export async function holdBroadcastExchange(
   return declare(connection, `a queue that holds exchange "${name}"`, "exclusive, x-max-length 0", hold);
 }
 
-/** @returns the name of a new, bound queue of one listener's own */
+/** Declares and binds the queue of one listener. @returns its name */
 export async function declareListener(
   connection: Connection,
   broadcast: Broadcast,
@@ -59,20 +59,20 @@ export async function declareListener(
     await bindListener(connection, broadcast, queue);
     return queue;
   } catch (error) {
-    // Without a consumer it would stay as long as the connection does.
+    // An auto-delete queue that never had a consumer exists as long as its connection.
     await connection.withChannel((channel) => channel.deleteQueue(queue)).catch(() => undefined);
     throw error;
   }
 }
 
-/** Binds the queue, again if need be, to an exchange that may have come anew. @throws when the queue is gone */
+/** Declares the exchange and binds a listener's queue to it, again if the exchange was deleted meanwhile. @throws if the queue is missing */
 export async function bindListener(connection: Connection, broadcast: Broadcast, queue: string): Promise<void> {
   const { name } = broadcast;
   for (let attempt = 1; ; attempt++) {
     await declareBroadcastExchange(connection, broadcast);
     try {
       await bind(connection, name, queue, "");
-      // The exchange may have gone with its last listener before it was bound, or even while it was.
+      // The exchange may have been deleted with its last listener, before or even while the queue was bound.
       await connection.withChannel((channel) => channel.checkExchange(name));
       return;
     } catch (error) {
@@ -81,7 +81,7 @@ export async function bindListener(connection: Connection, broadcast: Broadcast,
   }
 }
 
-/** The notifier's part: the exchange, and the queue of everybody who subscribes, so that nothing is lost before a subscriber's first run. */
+/** Declares the notifier's part: the exchange, and the queues of all subscribers, so that no message is lost before a subscriber's first run. */
 export async function declareNotification(
   connection: Connection,
   notification: Notification,
@@ -98,7 +98,7 @@ export async function declareNotification(
   }
 }
 
-/** The subscriber's part: its queue, and where its failures go. Binding to the notifier's exchange is `bindSubscription`. */
+/** Declares the subscriber's part: its queue, and the exchange and queues for its failed messages. `bindSubscription` binds the queue to the notifier's exchange. */
 export async function declareSubscription(
   connection: Connection,
   queue: string,
@@ -114,8 +114,8 @@ export async function declareSubscription(
   await bind(connection, failed, deadQueue(queue), deadQueue(queue));
   for (const delayMs of new Set(delaysMs)) {
     const delay = delayQueue(queue, delayMs);
-    // Only the kit declares these, so they may carry arguments: a quorum queue that dead-letters at least once loses nothing
-    // when the broker dies in mid-hop, a classic one does (rabbitmq.com/docs/quorum-queues#dead-lettering).
+    // Only the kit declares delay queues, so they may have arguments. A quorum queue that dead-letters at least once loses no message if the
+    // broker is killed between two queues; a classic queue does (rabbitmq.com/docs/quorum-queues#dead-lettering).
     await declare(connection, `queue "${delay}"`, `quorum, x-message-ttl ${delayMs}`, (channel) =>
       channel.assertQueue(delay, {
         durable: true,
@@ -133,7 +133,7 @@ export async function declareSubscription(
   }
 }
 
-/** The broker tells a queue's type only by refusing to declare one of another, and logs that: asked where it matters only. */
+/** The broker reveals the type of a queue only by refusing to declare it with another one, and logs the refusal. Call it only where it matters. */
 export async function isQuorumQueue(connection: Connection, queue: string): Promise<boolean> {
   const asQuorum = { durable: true, arguments: { "x-queue-type": "quorum" } };
   try {
@@ -145,7 +145,7 @@ export async function isQuorumQueue(connection: Connection, queue: string): Prom
   }
 }
 
-/** @returns whether the notifier's exchange exists, and with it the binding */
+/** Binds the queue, if the notifier's exchange exists. @returns whether it exists */
 export async function bindSubscription(
   connection: Connection,
   { name }: Notification,
@@ -167,7 +167,7 @@ export async function declareApiExchange(connection: Connection, { exchange }: O
   );
 }
 
-/** @returns the name of a new queue for one requester's replies */
+/** Declares the queue for the replies of one requester. @returns its name */
 export async function declareReplyQueue(connection: Connection): Promise<string> {
   return declare(connection, "a reply queue", "exclusive, auto-delete", async (channel) => {
     const { queue } = await channel.assertQueue("", { exclusive: true, durable: false, autoDelete: true });
@@ -175,12 +175,12 @@ export async function declareReplyQueue(connection: Connection): Promise<string>
   });
 }
 
-/** Where there is another address to go on with. A blocked broker answers nothing, and need not. */
+/** Whether a check of the node makes sense: there is another address to use instead, and the broker is not blocked, when it need not answer. */
 export function canBeProven({ hasSeveral, isOpen, isBlocked }: Connection): boolean {
   return hasSeveral && isOpen && !isBlocked;
 }
 
-/** Changes something and takes it back: a node that is cut off from its cluster cannot, and shows it by nothing that only reads. */
+/** Declares and deletes a queue: a node that is cut off from its cluster cannot, although it still answers whatever only reads. */
 export async function proveNode(connection: Connection): Promise<void> {
   await connection.withChannel(async (channel) => {
     const { queue } = await channel.assertQueue("", { exclusive: true, durable: false, autoDelete: true });
@@ -188,7 +188,7 @@ export async function proveNode(connection: Connection): Promise<void> {
   });
 }
 
-/** A request queue that stands is used as it is, whoever declared it; see docs/decisions/0004-request-queue.md. */
+/** Declares the request queue if it does not exist. An existing one is used with its arguments; see docs/decisions/0004-request-queue.md. */
 export async function declareRequestQueue(connection: Connection, operation: Operation): Promise<void> {
   const { name, exchange, requestQueue } = operation;
   await declareApiExchange(connection, operation);
@@ -206,7 +206,7 @@ export async function declareRequestQueue(connection: Connection, operation: Ope
   await bind(connection, exchange, name, name);
 }
 
-/** @returns what waits in a queue and who consumes it; undefined when it does not exist */
+/** @returns how many messages and consumers a queue has; undefined if it does not exist */
 export async function inspectQueue(
   connection: Connection,
   name: string,
@@ -242,7 +242,7 @@ async function declare<T>(
   }
 }
 
-/** What no waiting mends, in words; undefined for anything else. */
+/** The error of a refusal that no retry can fix; undefined for any other error. */
 function topologyError(error: unknown, what: string, flags: string): TopologyError | undefined {
   const text = messageOf(error);
   switch (replyCodeOf(error)) {

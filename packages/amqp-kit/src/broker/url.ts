@@ -14,18 +14,19 @@ export interface Endpoint {
   password: string;
   virtualHost: string;
   heartbeat: number | undefined;
-  /** Undefined: the authorities that Node.js knows, and no certificate of one's own */
+  /** Undefined: the authorities that Node.js trusts, and no client certificate. */
   secureContext: SecureContext | undefined;
 }
 
-/** Where an endpoint leads, without its credentials. */
+/** The address of an endpoint, without its credentials. */
 export function nameOf({ protocol, hostname, port, virtualHost }: Endpoint): string {
   return `${protocol}://${isIP(hostname) === 6 ? `[${hostname}]` : hostname}:${port}, virtual host "${virtualHost}"`;
 }
 
 /**
  * Reads one or several AMQP URLs (rabbitmq.com/docs/uri-spec; an empty path means the virtual host "/", as in amqplib).
- * @throws {ConnectionError} naming the fault, never the URL; {UsageError} of `tls`
+ * @throws {ConnectionError} names the fault, never the URL
+ * @throws {UsageError} invalid `tls` options
  */
 export function readUrls(urls: string | readonly string[], tls?: TlsOptions): Endpoint[] {
   const list = typeof urls === "string" ? [urls] : urls;
@@ -38,7 +39,7 @@ export function readUrls(urls: string | readonly string[], tls?: TlsOptions): En
 }
 
 function readUrl(text: string, context: SecureContext | undefined): Endpoint {
-  // Read as it stands, such a password would come out as port, path or option, and be shown.
+  // A URL parser would read a part of such a password as port, path or option, and an error would show it.
   if (/^\w+:\/\/[^/?#]*[/?#].*@/.test(text))
     throw unusable("/, ?, # and @ in user, password and virtual host must be percent-encoded");
   const url = URL.canParse(text) ? new URL(text) : undefined;
