@@ -23,6 +23,8 @@ interface Roles {
 
 type Service = "add-patient-api" | "patient-registry" | "reporting" | "scheduling" | "score-display" | "score-producer";
 
+const withDatabase: readonly Service[] = ["patient-registry", "scheduling", "reporting"];
+
 /** Debian's package installs for the system's Python, which may not be the first one on PATH. */
 const python = ["python3", "/usr/bin/python3"].find((command) => {
   try {
@@ -58,7 +60,11 @@ export const test = base
             name,
             main: join(services, name, "src/main.ts"),
             args,
-            env: { AMQP_URL: vhost.url, DATA_DIR: await dataFolder(name), PORT: "0" },
+            env: {
+              AMQP_URL: vhost.url,
+              PORT: "0",
+              ...(withDatabase.includes(name) && { DATA_DIR: await dataFolder(name) }),
+            },
           }),
         ),
   );

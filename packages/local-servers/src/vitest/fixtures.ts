@@ -107,10 +107,9 @@ export const test = base
     return url === undefined ? skip(reason) : { url };
   })
   // oxlint-disable-next-line no-empty-pattern -- vitest reads the parameters, and needs a pattern
-  .extend("dataFolder", async ({}, { onCleanup }) => async (subfolder?: string): Promise<string> => {
-    const folder = await createDataFolder(subfolder);
-    onCleanup(() => closeAll([folder]));
-    return folder.path;
+  .extend("dataFolder", async ({}, { onCleanup }) => {
+    const cleanup = closingLater(onCleanup);
+    return async (subfolder?: string): Promise<string> => cleanup(await createDataFolder(subfolder)).path;
   })
   // oxlint-disable-next-line no-empty-pattern -- vitest reads the parameters, and needs a pattern
   .extend("cleanupOfFile", { scope: "file" }, async ({}, { onCleanup }): Promise<Cleanup> => closingLater(onCleanup))
