@@ -3,7 +3,7 @@ import { addPatient, getPatient, NewPatient, Patient, PatientRef } from "@amqp-i
 import type { system } from "@amqp-idioms/contracts";
 import { HttpProblem, problem } from "@amqp-idioms/service-kit";
 import type { Amqp } from "amqp-kit";
-import type { FastifyReply } from "fastify";
+import type { FastifyInstance, FastifyReply } from "fastify";
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
@@ -25,13 +25,7 @@ export function patientsApi(amqp: Amqp<(typeof system)["add-patient-api"]>): Fas
   return async (http) => {
     http.setValidatorCompiler(validatorCompiler);
     http.setSerializerCompiler(serializerCompiler);
-    // JSON only, since a form on another site can send other types without a CORS preflight
-    http.removeContentTypeParser("text/plain");
-    const parseJson = http.getDefaultJsonParser("error", "error");
-    http.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, body, done) => {
-      const text = readUtf8(body, request.headers);
-      return text instanceof HttpProblem ? done(text) : parseJson(request, text, done);
-    });
+    acceptJsonOnly(http);
     http.addHook("onSend", async (_request, reply) => void reply.header("cache-control", "no-store"));
     http.setErrorHandler((error, _request, reply) => {
       // The client has disconnected
@@ -77,6 +71,16 @@ export function patientsApi(amqp: Amqp<(typeof system)["add-patient-api"]>): Fas
       },
     );
   };
+}
+
+/** A form on another site can send other content types without a CORS preflight. */
+function acceptJsonOnly(http: FastifyInstance): void {
+  http.removeContentTypeParser("text/plain");
+  const parseJson = http.getDefaultJsonParser("error", "error");
+  http.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, body, done) => {
+    const text = readUtf8(body, request.headers);
+    return text instanceof HttpProblem ? done(text) : parseJson(request, text, done);
+  });
 }
 
 /** Fastify would replace bytes that are not UTF-8 by U+FFFD, and they would be stored in a name. */
