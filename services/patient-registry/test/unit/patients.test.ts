@@ -3,7 +3,7 @@ import { newPatient, personHash } from "../../src/patients.ts";
 
 const person = { given: "Zebedee", surname: "Quartermain", birthDate: "1990-02-28" };
 
-test("a new patient is the person with an id and the time, and nothing else", () => {
+test("A new patient has the person's fields, an id and the time, and nothing else", () => {
   const registeredAt = new Date("2026-03-01T09:30:00.123Z");
   const asked = { ...person, admin: true };
   expect(newPatient(asked, "5a8b6a2e-7c67-4b21-9f5c-1d1f1cf7f6a0", registeredAt)).toEqual({
@@ -13,7 +13,7 @@ test("a new patient is the person with an id and the time, and nothing else", ()
   });
 });
 
-test("the same person has the same hash, in whatever order the fields come", () => {
+test("The same person has the same hash, whatever the order of the fields", () => {
   expect(personHash({ birthDate: person.birthDate, surname: person.surname, given: person.given })).toBe(
     personHash(person),
   );
@@ -25,6 +25,6 @@ test.each([
   ["another birth date", { ...person, birthDate: "1990-02-27" }],
   ["no birth date", { ...person, birthDate: null }],
   ["the same letters, divided otherwise", { ...person, given: "ZebedeeQ", surname: "uartermain" }],
-])("%s is another hash", (_what, other) => {
+])("%s changes the hash", (_what, other) => {
   expect(personHash(other)).not.toBe(personHash(person));
 });

@@ -10,7 +10,7 @@ test.each([
   ["only to: the 30 days up to it", { to: "2024-03-01" }, { from: "2024-02-01", to: "2024-03-01" }],
   ["neither: the last 30 days", {}, { from: "2026-03-01", to: "2026-03-30" }],
   ["ten years", { from: "2016-03-23", to: "2026-03-30" }, { from: "2016-03-23", to: "2026-03-30" }],
-])("a query may name %s", (_, given, meant) => {
+])("A query may contain %s", (_, given, meant) => {
   expect(query.parse(given)).toEqual(meant);
 });
 
@@ -36,16 +36,16 @@ test.each([
       ["to", "must be a day, YYYY-MM-DD"],
     ],
   ],
-])("a query that names %s is refused with the field and the rule", (_, given, faults) => {
+])("A query with %s is refused with the field and the rule", (_, given, faults) => {
   const { error } = query.safeParse(given);
   expect(error?.issues.map(({ path, message }) => [path.join("."), message])).toEqual(faults);
 });
 
-test("a misspelt field is refused, not ignored", () => {
+test("A misspelt field is refused, not ignored", () => {
   expect(query.safeParse({ form: "2026-01-01" }).success).toBe(false);
 });
 
-test("today is the day by the clock of the time zone", () => {
+test("Today is the current day in the time zone", () => {
   const days = ["Pacific/Kiritimati", "Etc/GMT+12"].map(todayIn);
   expect(days[0]! > days[1]!).toBe(true);
 });

@@ -13,11 +13,11 @@ test.each([
   ["Asia/Kathmandu", "2026-01-01T18:15:00Z", "2026-01-02"],
   ["Pacific/Kiritimati", "2026-01-01T10:00:00.5Z", "2026-01-02"],
   ["Europe/London", "2026-01-15T23:59:59.9999999999Z", "2026-01-15"],
-])("a registration counts on its day by the clock of %s: %s is %s", (timeZone, registeredAt, day) => {
+])("A registration counts on its day in %s: %s is %s", (timeZone, registeredAt, day) => {
   expect(registrationOf({ patientId, birthDate: null, registeredAt }, timeZone).day).toBe(day);
 });
 
-test("the age is that of the day in the time zone, not of the day in UTC", () => {
+test("The age is determined on the day in the time zone, not in UTC", () => {
   const patient = { patientId, birthDate: "2008-07-16", registeredAt: "2026-07-15T23:30:00Z" };
   expect(registrationOf(patient, "Europe/London").ageBand).toBe("18-39");
   expect(registrationOf(patient, "UTC").ageBand).toBe("0-17");
@@ -38,11 +38,11 @@ test.each([
   ["2022-03-01", "2004-02-29", "18-39"],
   ["2044-02-28", "2004-02-29", "18-39"], // 2044 has one
   ["2044-02-29", "2004-02-29", "40-64"],
-])("on %s who was born on %s counts as %s", (day, birthDate, band) => {
+])("On %s a patient born on %s counts as %s", (day, birthDate, band) => {
   expect(ageBandOn(day, birthDate)).toBe(band);
 });
 
-test("nobody grows younger: a later day never gives a lower band", () => {
+test("A later day never gives a lower age band", () => {
   const days = { min: new Date("1900-01-01"), max: new Date("2100-01-01"), noInvalidDate: true };
   const date = fc.date(days).map((date) => date.toISOString().slice(0, 10));
   const order = ["0-17", "18-39", "40-64", "65+"];
@@ -55,7 +55,7 @@ test("nobody grows younger: a later day never gives a lower band", () => {
   );
 });
 
-test("nothing is kept but the patient's id, the day and the band", () => {
+test("A registration stores only the patient's id, the day and the band", () => {
   const patient = {
     patientId,
     given: "Ann",

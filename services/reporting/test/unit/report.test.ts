@@ -10,7 +10,7 @@ const counts = [
   { date: "2026-06-01", band: "65+", count: 4 },
 ] as const;
 
-test("the report has a count per day, in order, and per age band, all five", () => {
+test("The report has a count per day, in order, and for each of the five age bands", () => {
   expect(reportOf(counts)).toEqual({
     days: [
       { date: "2026-06-01", count: 7 },
@@ -26,18 +26,18 @@ test("the report has a count per day, in order, and per age band, all five", () 
   });
 });
 
-test("the CSV has a row per day and band with a count above 0, in order", () => {
+test("The CSV has a row per day and band with a count above 0, in order", () => {
   expect(csvOf(counts)).toBe(
     "date,band,count\n2026-06-01,18-39,3\n2026-06-01,65+,4\n2026-06-02,18-39,2\n2026-06-02,unknown,1\n",
   );
 });
 
-test("without registrations the CSV is its header, and the report has no day and five bands of 0", () => {
+test("Without registrations the CSV is only the header, and the report has no days and five bands of 0", () => {
   expect(csvOf([])).toBe("date,band,count\n");
   expect(reportOf([])).toEqual({ days: [], ageBands: ageBands.map((band) => ({ band, count: 0 })) });
 });
 
-test("days, age bands and CSV always add up to the same number", () => {
+test("Days, age bands and CSV always add up to the same number", () => {
   const count = fc.record({
     date: fc.constantFrom("2026-06-01", "2026-06-02", "2026-06-03"),
     band: fc.constantFrom(...ageBands),

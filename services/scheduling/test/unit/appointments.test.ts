@@ -22,7 +22,7 @@ const minute = 60_000;
 const timeZone = fc.constantFrom(...timeZones);
 const now = fc.date({ min: new Date("2005-01-01"), max: new Date("2040-01-01"), noInvalidDate: true });
 
-test("every slot lies in the clinic's hours, starts after now, follows the one before it and overlaps none", () => {
+test("Every slot is within the clinic's hours, starts after now, and follows the previous slot without overlap", () => {
   fc.assert(
     fc.property(now, timeZone, (now, timeZone) => {
       let bookedUntil: Date | undefined;
@@ -38,7 +38,7 @@ test("every slot lies in the clinic's hours, starts after now, follows the one b
   );
 });
 
-test("no free slot is passed over", () => {
+test("No free slot is skipped", () => {
   fc.assert(
     fc.property(now, timeZone, fc.option(fc.nat(5_000)), (now, timeZone, bookedMinutes) => {
       const bookedUntil = bookedMinutes === null ? undefined : new Date(now.getTime() + bookedMinutes * minute);
@@ -53,7 +53,7 @@ test("no free slot is passed over", () => {
   );
 });
 
-test("later is never earlier: waiting does not bring a patient forward", () => {
+test("A later booking never gets an earlier slot", () => {
   fc.assert(
     fc.property(now, fc.nat(20_000), timeZone, (now, waitedMinutes, timeZone) => {
       const later = new Date(now.getTime() + waitedMinutes * minute);
@@ -75,14 +75,14 @@ test.each([
   ["Australia/Sydney", "2026-09-29T14:00:00Z"],
   ["Africa/Cairo", "2026-04-21T22:00:00Z"], // changes on a Friday
   ["America/St_Johns", "2006-03-29T03:30:00Z"],
-])("the week in which the clock changes has its 80 slots, 9:00 to 16:30 each workday: %s after %s", (timeZone, now) => {
+])("The week in which the clock changes has 80 slots, 9:00 to 16:30 each workday: %s after %s", (timeZone, now) => {
   const local = book(80, new Date(now), timeZone).map(({ startsAt }) => localTime(startsAt, timeZone));
   const days = Map.groupBy(local, ({ weekday }) => weekday);
   expect([...days.keys()].toSorted()).toEqual(["Fri", "Mon", "Thu", "Tue", "Wed"]);
   for (const day of days.values()) expect(day.map(({ time }) => time)).toEqual(allTimes);
 });
 
-test("a day that the clock skips has no slots", () => {
+test("A day that the clock skips has no slots", () => {
   // Samoa crossed the date line: Thursday 29 December 2011 was followed by Saturday 31
   const thursdayEvening = new Date("2011-12-30T04:00:00Z");
   const slot = nextFreeSlot({ now: thursdayEvening, bookedUntil: undefined, timeZone: "Pacific/Apia" });
@@ -98,19 +98,19 @@ test.each([
   ["during the last slot", "2026-01-05T16:31:00.000Z", "2026-01-06T09:00:00.000Z"],
   ["a Friday evening", "2026-01-09T18:00:00.000Z", "2026-01-12T09:00:00.000Z"],
   ["a Friday evening before summer time", "2026-03-27T18:00:00.000Z", "2026-03-30T08:00:00.000Z"],
-])("in London, on %s, the next slot is the first that starts later", (_, now, startsAt) => {
+])("In London, on %s, the next slot is the first one that starts later", (_, now, startsAt) => {
   const slot = nextFreeSlot({ now: new Date(now), bookedUntil: undefined, timeZone: "Europe/London" });
   expect(slot.startsAt.toISOString()).toBe(startsAt);
 });
 
-test("appointments booked under another time zone are not overlapped", () => {
+test("A new slot does not overlap appointments that were booked in another time zone", () => {
   // 10:15 to 10:45 by Kathmandu's clock begins a quarter after London's slots
   const bookedUntil = new Date("2026-01-05T10:15:00Z");
   const slot = nextFreeSlot({ now: new Date("2026-01-05T09:00:00Z"), bookedUntil, timeZone: "Europe/London" });
   expect(slot.startsAt.toISOString()).toBe("2026-01-05T10:30:00.000Z");
 });
 
-test("a day of the calendar lasts from midnight to midnight by the clinic's clock", () => {
+test("A day lasts from midnight to midnight in the clinic's time zone", () => {
   expect(dayOf("2026-07-01", "Europe/London").from.toISOString()).toBe("2026-06-30T23:00:00.000Z");
   expect(hours("2026-07-01", "Europe/London")).toBe(24);
   expect(hours("2026-03-29", "Europe/London")).toBe(23);

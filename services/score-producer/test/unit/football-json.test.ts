@@ -13,7 +13,7 @@ test.for([{ score: { ft: null } }, { score: null }, {}])(
   },
 );
 
-test("both forms of stoppage time are understood, and a minute may be a number or text", () => {
+test("Reads both forms of stoppage time, and a minute as a number or text", () => {
   expect(
     goalsOf({
       goals1: [
@@ -26,7 +26,7 @@ test("both forms of stoppage time are understood, and a minute may be a number o
   ).toEqual(["home C 7+0 goal", "home D 8+0 goal", "home A 90+4 goal", "home B 90+5 goal"]);
 });
 
-test("goals come in the order of the match's minutes across both teams, stoppage time before the next half", () => {
+test("The goals of both teams are in the order of their minutes, with stoppage time before the next half", () => {
   expect(
     goalsOf({
       goals1: [
@@ -50,7 +50,7 @@ test("goals come in the order of the match's minutes across both teams, stoppage
   ]);
 });
 
-test("goals of one minute stay as the file has them, the home team's first", () => {
+test("Goals in the same minute keep the order of the file, the home team's first", () => {
   expect(
     goalsOf({
       goals1: [
@@ -62,7 +62,7 @@ test("goals of one minute stay as the file has them, the home team's first", () 
   ).toEqual(["home A 5+0 goal", "home B 5+0 goal", "away C 5+0 goal"]);
 });
 
-test("an own goal counts for the team that it is listed under; penalties are told apart", () => {
+test("An own goal counts for the team under which it is listed, and penalties are marked", () => {
   expect(
     goalsOf({
       goals1: [{ name: "Of the away team", minute: 40, owngoal: true }],
@@ -71,17 +71,17 @@ test("an own goal counts for the team that it is listed under; penalties are tol
   ).toEqual(["home Of the away team 40+0 own goal", "away Taker 50+0 penalty"]);
 });
 
-test("a match without goals has none, with empty lists or without lists", () => {
+test("A match without goals has empty lists or no lists", () => {
   expect(goalsOf({ score: { ft: [0, 0] } })).toEqual([]);
   expect(goalsOf({ score: { ft: [0, 0] }, goals1: [], goals2: [] })).toEqual([]);
 });
 
-test("result and shoot-out are read apart, and the result is the one after extra time", () => {
+test("The result is the one after extra time, without the shoot-out", () => {
   const [match] = read({ score: { p: [4, 2], et: [3, 3], ft: [2, 2], ht: [2, 0] } });
   expect(match).toMatchObject({ result: [3, 3], shootOut: [4, 2], hadExtraTime: true });
 });
 
-test("matches that were not played yet are left out, unknown fields are ignored", () => {
+test("Matches that were not played are left out, and unknown fields are ignored", () => {
   const text = JSON.stringify({
     name: "A cup",
     matches: [
@@ -92,21 +92,21 @@ test("matches that were not played yet are left out, unknown fields are ignored"
   expect(readMatches(text).map(({ home }) => home)).toEqual(["Played"]);
 });
 
-test("a byte order mark before the JSON does no harm", () => {
+test("A byte order mark before the JSON is ignored", () => {
   expect(readMatches(`\uFEFF${JSON.stringify({ matches: [{ ...teams, goals1: [] }] })}`)).toHaveLength(1);
 });
 
-test("broken JSON is an error with its line", () => {
+test("Invalid JSON is an error with its line", () => {
   expect(() => readMatches('{"matches": [\n  {]\n}')).toThrow(/not JSON: .*line 2/);
   expect(() => readMatches("")).toThrow("not JSON");
 });
 
-test("a file that is something else is an error", () => {
+test("A file of another format is an error", () => {
   expect(() => readMatches('{"rounds": []}')).toThrow('not football.json: the list "matches" is missing');
   expect(() => readMatches("[]")).toThrow('the list "matches" is missing');
 });
 
-test("each wrong match is named with its number and field, all at once", () => {
+test("All invalid matches are reported together, each with its number and field", () => {
   const text = JSON.stringify({
     matches: [
       { ...teams, score: { ft: [0, 0] } },
@@ -127,7 +127,7 @@ test("each wrong match is named with its number and field, all at once", () => {
   );
 });
 
-test("of very many faults the first ten are named and the others counted", () => {
+test("The first ten faults are listed and the others are counted", () => {
   const text = JSON.stringify({ matches: Array.from({ length: 25 }, () => 7) });
   expect(() => readMatches(text)).toThrow(/match 10, the whole match: [^;]*; and 15 more$/);
 });

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { readUpdates } from "../../src/json-lines.ts";
 import type { LineFault } from "../../src/json-lines.ts";
 
-test("each line is an update, whatever its line ends and however its bytes arrive", async () => {
+test("Each line is an update, whatever its line ending and however its bytes arrive", async () => {
   const bytes = Buffer.from(`${line("Zoé ⚽")}\r\n\n  \n${line("two")}\n${line("three, without an end")}`);
   for (const size of [1, 2, 7, bytes.length]) {
     const { events, faults } = await read(inChunks(bytes, size));
@@ -12,7 +12,7 @@ test("each line is an update, whatever its line ends and however its bytes arriv
   }
 });
 
-test("a wrong line is reported with its number, and the rest goes on", async () => {
+test("An invalid line is reported with its number, and the following lines are read", async () => {
   const { events, faults } = await read([
     Buffer.from(`${line("one")}\n{"match":\n\n${line("two")}\n`),
     Buffer.from([0x22, 0xff, 0x22, 0x0a]),
@@ -27,14 +27,14 @@ test("a wrong line is reported with its number, and the rest goes on", async () 
   ]);
 });
 
-test("a line that never ends is one fault and takes no memory", async () => {
+test("A line that never ends is one fault and takes no memory", async () => {
   const endless = Array.from({ length: 100 }, () => Buffer.alloc(64 * 1024, "x"));
   const { events, faults } = await read([...endless, Buffer.from(`\n${line("after it")}\n`)]);
   expect(faults).toEqual([{ line: 1, reason: "longer than 65536 bytes" }]);
   expect(events).toEqual(["after it"]);
 });
 
-test("no more is read than is taken", async () => {
+test("Reads no more than the caller consumes", async () => {
   let read = 0;
   async function* input(): AsyncGenerator<Buffer> {
     for (;;) {

@@ -7,7 +7,7 @@ import { storyOf } from "../../src/story.ts";
 const story = storyOf(builtInMatch);
 const running = new AbortController().signal;
 
-test("a match takes its minutes, divided by the speed", async () => {
+test("A match takes its minutes divided by the speed", async () => {
   const begun = performance.now();
   const updates = await all(replay([story], { speed: 900, repeat: undefined }, running));
   // 94 minutes, and a pause never ends early by more than a timer's rounding
@@ -15,7 +15,7 @@ test("a match takes its minutes, divided by the speed", async () => {
   expect(updates.map(({ event }) => event)).toEqual(story.map(({ update }) => update.event));
 });
 
-test("each update has the time of its sending", async () => {
+test("Each update has the time at which it was sent", async () => {
   const before = new Date().toISOString();
   const updates = await all(replay([story], { speed: 3_000, repeat: undefined }, running));
   const times = [before, ...updates.map(({ at }) => at), new Date().toISOString()].map((at) => Date.parse(at));
@@ -23,7 +23,7 @@ test("each update has the time of its sending", async () => {
   expect(times[1]).not.toBe(times.at(-2));
 });
 
-test("matches follow one another, and all of them again when they are to be repeated", async () => {
+test("Matches follow one another, and start again with --repeat", async () => {
   const stories = [story, storyOf({ ...builtInMatch, round: "Second leg" })];
   const heard: string[] = [];
   for await (const { match } of replay(stories, { speed: Infinity, repeat: 0 }, running)) {

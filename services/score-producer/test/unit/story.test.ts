@@ -20,7 +20,7 @@ const match: Match = {
   shootOut: [4, 2],
 };
 
-test("a match is told from kick-off over each goal to the final whistle, with the score so far", () => {
+test("A match has updates for the kick-off, each goal and the final whistle, with the current score", () => {
   expect(told(match)).toEqual([
     "0:0 Kick-off",
     "1:0 Goal by Lionel Messi, 23' (penalty)",
@@ -32,27 +32,27 @@ test("a match is told from kick-off over each goal to the final whistle, with th
   ]);
 });
 
-test("a shoot-out does not change the score", () => {
+test("A shoot-out does not change the score", () => {
   expect(told({ ...match, goals: [], result: [1, 1], shootOut: [1, 3] }).at(-1)).toBe(
     "1:1 Final whistle after extra time, France win 3-1 on penalties",
   );
 });
 
-test("a match without goals has its kick-off and its final whistle", () => {
+test("A match without goals has updates for the kick-off and the final whistle", () => {
   expect(told({ ...match, goals: [], result: [0, 0], hadExtraTime: false, shootOut: undefined })).toEqual([
     "0:0 Kick-off",
     "0:0 Final whistle",
   ]);
 });
 
-test("where a file has results but no goals, the final whistle tells the result", () => {
+test("The final whistle has the result when the file has no goals", () => {
   expect(told({ ...match, goals: [], result: [2, 1], hadExtraTime: false, shootOut: undefined })).toEqual([
     "0:0 Kick-off",
     "2:1 Final whistle",
   ]);
 });
 
-test("between two updates as many minutes pass as in the match, and none is negative", () => {
+test("The minutes between two updates are those of the match, and never negative", () => {
   expect(storyOf(match).map(({ minutesBefore }) => minutesBefore)).toEqual([0, 23, 25, 1, 62, 10, 2]);
   const late: Match["goals"] = [
     { side: "home", scorer: "A", minute: 90, stoppage: 4, kind: "goal" },
@@ -62,12 +62,12 @@ test("between two updates as many minutes pass as in the match, and none is nega
   expect(story.map(({ minutesBefore }) => minutesBefore)).toEqual([0, 94, 7, 0]);
 });
 
-test("a match is named by its round and teams, so that two of the same teams are told apart", () => {
+test("A match is named by its round and teams, so that two matches of the same teams differ", () => {
   expect(storyOf(match)[0]?.update.match).toBe("Final: Argentina - France");
   expect(storyOf({ ...match, round: undefined })[0]?.update.match).toBe("Argentina - France");
 });
 
-test("the built-in match says what its result says, and is valid", () => {
+test("The built-in match ends with its result, and its updates are valid", () => {
   const story = storyOf(builtInMatch);
   const last = story.at(-1)?.update;
   expect([last?.home.score, last?.away.score]).toEqual(builtInMatch.result);
