@@ -82,7 +82,7 @@ export class Sender {
     }
   }
 
-  /** A node that is cut off from its cluster cannot repeat the declaration: the connection then moves to another node. */
+  /** Declares again, to test the node: one that is cut off from its cluster cannot answer, and the connection moves to another node. */
   async #refreshHold(): Promise<void> {
     if (!this.#connection.hasSeveral || this.#holding === undefined) return;
     // If the connection is lost, the next one declares again.

@@ -23,11 +23,11 @@ import { silent } from "../telemetry/log.ts";
 const confirmTimeoutMs = 10_000;
 const closeTimeoutMs = 2_000;
 
-/** Returns those of a batch that are meant. Called once for each batch, in the order of the queue. */
+/** Returns the selected letters of a batch. Called once for each batch, in the order of the queue. */
 type Choose = (letters: readonly DeadLetter[]) => DeadLetter[];
 
 export interface DeadLettersOptions {
-  /** The operator confirms that the policy applies without which RabbitMQ 4.0 to 4.2 delete messages that are read too often. */
+  /** Whether the policy applies. Without it, RabbitMQ 4.0 to 4.2 delete messages that are read too often. */
   isPolicySet: boolean;
   tls?: TlsOptions | undefined;
   /** Ends the work after the current batch; the remaining messages are put back. */
@@ -76,7 +76,7 @@ export class DeadLetters implements AsyncDisposable {
     this.#publishing = new Connection("publishing", endpoints, "amqp-kit dead", silent);
   }
 
-  /** From the handshake. */
+  /** The version that the broker sent in the handshake. */
   get brokerVersion(): string {
     return this.#brokerVersion;
   }
@@ -182,7 +182,7 @@ function publishAll(publisher: Publisher, letters: readonly DeadLetter[]): Promi
   });
 }
 
-/** The message as it first arrived, with all its attempts. */
+/** The message as it first arrived. Without the kit's headers it gets all its attempts again. */
 function requeued(message: ConsumeMessage): Outgoing {
   const headers = Object.fromEntries(
     Object.entries<unknown>(message.properties.headers ?? {}).filter(([name]) => !name.startsWith("amqp-kit-")),

@@ -7,7 +7,7 @@ import { toDeadLetter } from "./letter.ts";
 import type { DeadLetter } from "./letter.ts";
 import { messageOf } from "../telemetry/log.ts";
 
-/** Messages per batch, with their bodies. Those of earlier batches are kept by the broker alone. */
+/** Messages per batch. Only the current batch is in memory with its bodies. */
 const batchSize = 100;
 /** If nothing is delivered for this long, another consumer holds the rest. */
 const quietMs = 2_000;
@@ -19,7 +19,7 @@ export class HeldMessages {
   readonly #queue: string;
   readonly #channel: Channel;
   readonly #signal: AbortSignal;
-  /** By delivery tag, without their bodies. Each batch came to a consumer of its own. */
+  /** By delivery tag, without their bodies. Each batch has a consumer of its own. */
   readonly #held = new Map<number, { batch: number; message: ConsumeMessage }>();
   #batch = 0;
 
@@ -40,7 +40,7 @@ export class HeldMessages {
     }
   }
 
-  /** @returns undefined while the messages are held */
+  /** @returns why the messages are no longer held; undefined while they are */
   async whyLost(): Promise<ConnectionError | undefined> {
     if (this.#channel.isOpen) return undefined;
     const reason = await this.#channel.lost;
@@ -57,7 +57,7 @@ export class HeldMessages {
   async settle(letters: readonly DeadLetter[]): Promise<void> {
     if (letters.length === 0) return;
     const { raw } = this.#channel;
-    // As few commands as possible: of many, a quorum queue's client in the broker buffers some, and forgets them when the channel closes.
+    // One command if possible: the broker buffers some of many acknowledgements to a quorum queue, and forgets them when the channel closes.
     if (letters.length === this.#held.size) raw.ack(letters.at(-1)!.message, true);
     else for (const { message } of letters) raw.ack(message);
     for (const { message } of letters) this.#held.delete(message.fields.deliveryTag);
@@ -86,7 +86,7 @@ export class HeldMessages {
     await this.#channel.close();
   }
 
-  /** A consumer with a prefetch gets no more than that, and far faster than one message at a time. */
+  /** The prefetch limits the consumer to `count` messages. This is far faster than getting one message at a time. */
   async #consume(count: number): Promise<ConsumeMessage[]> {
     const { raw } = this.#channel;
     const batch = ++this.#batch;

@@ -110,7 +110,7 @@ function span(oldest: Date | undefined, newest: Date | undefined): string {
 /** Escapes control characters, and those that change the direction of writing. */
 function harmless(line: string): string {
   return line.replaceAll(
-    // oxlint-disable-next-line no-control-regex -- these are what it replaces
+    // oxlint-disable-next-line no-control-regex -- the characters to replace
     /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );

@@ -124,7 +124,7 @@ export class FailureRoute {
     await this.#publisher.close();
   }
 
-  /** One at a time: so a returned message without an id can be identified. */
+  /** Moves one message at a time: if the broker returns a message without an id, it is this one. */
   async #move(incoming: Incoming, routingKey: string, headers: Record<string, unknown>): Promise<void> {
     const before = this.#turn;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -160,7 +160,7 @@ export class FailureRoute {
     }
   }
 
-  /** Waits long for the confirm, as in an alarm of the broker: to give up and publish again makes a duplicate. */
+  /** Waits long for the confirm, even during a broker alarm: publishing again makes a duplicate. */
   async #publishPatiently(outgoing: Outgoing, signal: AbortSignal): Promise<void> {
     const { confirmReportMs } = this.#connection.intervals;
     const givenUp = new AbortController();

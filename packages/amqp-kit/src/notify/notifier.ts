@@ -81,7 +81,7 @@ export class Notifier {
     await this.#publisher.close();
   }
 
-  /** The broker confirms a message that at least one queue accepts. It would not show that another subscriber's queue is missing. */
+  /** Re-declares every subscriber's queue: the broker confirms a message if one queue accepts it, even if another queue is missing. */
   async #redeclare(): Promise<void> {
     // A blocked broker does not answer: declarations must not pile up.
     if (!this.#connection.isOpen || this.#isRedeclaring) return;
