@@ -25,7 +25,7 @@ function missingTests(): string[] {
     .map(({ file, title }) => `${failures}: ${file} has no test "${title}"`);
 }
 
-/** A line per test: `- [file](../path) › title`, as in docs/pitfalls.md. */
+/** A line per test: `- [file](../path) › title`. */
 function testsIn(text: string): { file: string; title: string }[] {
   return [...text.matchAll(/^- \[[^\]]+\]\(\.\.\/([^)]+)\) › (.+)$/gm)].map(([, file = "", title = ""]) => ({
     file,

@@ -1,6 +1,6 @@
 /**
- * Compares docs/pitfalls.md with the tests, in both directions. The page has each pitfall once; each test that it names under a pitfall
- * exists and ends in the pitfall's number, `… (pitfall 18)`; each test with such a number is named under that pitfall.
+ * Compares docs/pitfalls.md with the tests, in both directions. The page has each pitfall once; under it, the page links exactly those test
+ * files that have a test with the pitfall's number at the end of its title, `… (pitfall 18)`.
  */
 import { existsSync, globSync, readFileSync } from "node:fs";
 
@@ -22,8 +22,10 @@ export function pitfallFaults(): string[] {
   const pitfalls = pitfallsOf(readFileSync(page, "utf8"));
   const numbers = Array.from({ length: lastNumber }, (_, index) => String(index + 1));
   const expected = [...numbers, ...lettered];
-  const named = new Set(pitfalls.flatMap(({ number, text }) => testsNamedIn(text).map((test) => `${number} ${test}`)));
-  const marked = new Set(globSync(tests).flatMap(testsMarkedIn));
+  const linked = new Set(
+    pitfalls.flatMap(({ number, text }) => testsLinkedIn(text).map((file) => `${number}: ${file}`)),
+  );
+  const marked = new Set(globSync(tests).flatMap((file) => numbersIn(file).map((number) => `${number}: ${file}`)));
   return [
     ...expected
       .map((number) => [number, pitfalls.filter((pitfall) => pitfall.number === number).length] as const)
@@ -33,14 +35,14 @@ export function pitfallFaults(): string[] {
       .filter(({ number }) => !expected.includes(number))
       .map(({ number }) => `${page}: has pitfall ${number}, which scripts/pitfalls.ts does not know`),
     ...pitfalls
-      .filter(({ text }) => testsNamedIn(text).length === 0 && !/^\*\*Check\.\*\* .*\]\(/m.test(text))
-      .map(({ number }) => `${page}: pitfall ${number} names neither a test nor a check with a link`),
-    ...[...named]
-      .filter((test) => !marked.has(test))
-      .map((test) => `${page}: no test has this title and number: ${test}`),
+      .filter(({ text }) => testsLinkedIn(text).length === 0 && !/^\*\*Check\.\*\* .*\]\(/m.test(text))
+      .map(({ number }) => `${page}: pitfall ${number} links neither a test nor a check`),
+    ...[...linked]
+      .filter((link) => !marked.has(link))
+      .map((link) => `${page}: no test in this file has the pitfall's number: ${link}`),
     ...[...marked]
-      .filter((test) => !named.has(test))
-      .map((test) => `${page}: this test is not named under that pitfall: ${test}`),
+      .filter((mark) => !linked.has(mark))
+      .map((mark) => `${page}: does not link this file under the pitfall that one of its tests is about: ${mark}`),
   ];
 }
 
@@ -52,14 +54,13 @@ function pitfallsOf(text: string): Pitfall[] {
     .filter(({ number }) => number !== "");
 }
 
-/** One line per test: `- [file](../path) › title`. The title is that of the source, without its number. */
-function testsNamedIn(text: string): string[] {
-  return [...text.matchAll(/^- \[[^\]]+\]\(\.\.\/([^)]+)\) › (.+)$/gm)].map(([, file, title]) => `${file} › ${title}`);
+/** One line per pitfall: `Tests: [name](../path), [name](../path)`. */
+function testsLinkedIn(text: string): string[] {
+  const line = /^Tests: .+$/m.exec(text)?.[0] ?? "";
+  return [...line.matchAll(/\]\(\.\.\/([^)]+)\)/g)].map(([, file = ""]) => file);
 }
 
-function testsMarkedIn(file: string): string[] {
-  const marked = readFileSync(file, "utf8").matchAll(/(["'`])((?:\\.|(?!\1).)*) \(pitfalls? ([\da-z, ]+)\)\1/g);
-  return [...marked].flatMap(([, , title = "", numbers = ""]) =>
-    numbers.split(", ").map((number) => `${number} ${file} › ${title.replaceAll(/\\(.)/g, "$1")}`),
-  );
+function numbersIn(file: string): string[] {
+  const marks = readFileSync(file, "utf8").matchAll(/ \(pitfalls? ([\da-z, ]+)\)["'`]/g);
+  return [...marks].flatMap(([, numbers = ""]) => numbers.split(", "));
 }

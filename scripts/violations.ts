@@ -273,20 +273,20 @@ export const violations: Violation[] = [
   },
   {
     fails: "documents",
-    what: "a pitfall whose test does not exist",
-    because: /docs\/pitfalls\.md: no test has this title and number: 31 .*planted/,
-    plant: edit("docs/pitfalls.md", /(?<=^### 31\..*\n)/m, "\n- [planted](../planted.test.ts) › planted\n"),
+    what: "a pitfall that links a file without a test of it",
+    because: /docs\/pitfalls\.md: no test in this file has the pitfall's number: 31: .*planted/,
+    plant: edit("docs/pitfalls.md", /(?<=^### 31\..*\n)/m, "\nTests: [planted](../planted.test.ts)\n"),
   },
   {
     fails: "documents",
-    what: "a test with a pitfall's number that the pitfall does not name",
-    because: /this test is not named under that pitfall: 31 .*planted/,
+    what: "a test with a pitfall's number whose file the pitfall does not link",
+    because: /does not link this file under the pitfall .*: 31: .*planted/,
     plant: contractTest('test("planted (pitfall 31)", () => {\n  expect(1).toBe(1);\n});'),
   },
   {
     fails: "documents",
     what: "a pitfall without a test",
-    because: /docs\/pitfalls\.md: pitfall 31 names neither a test/,
+    because: /docs\/pitfalls\.md: pitfall 31 links neither a test/,
     plant: edit("docs/pitfalls.md", /(?<=^### )31\./m, "31. planted\n\n### 31."),
   },
   {
