@@ -17,61 +17,50 @@ export const Kustomization = z.strictObject({
 const quantity = z.string().regex(/^\d+(\.\d+)?(m|[KMGT]i?)?$/);
 const resources = z.strictObject({ cpu: quantity.optional(), memory: quantity });
 const named = z.strictObject({ name: z.string() });
-const rabbitMq = { apiVersion: z.literal("rabbitmq.com/v1beta1"), metadata: named };
+const cluster = { rabbitmqClusterReference: named };
+
+function rabbitMq<Spec extends z.ZodRawShape>(kind: string, spec: Spec) {
+  return z.strictObject({
+    apiVersion: z.literal("rabbitmq.com/v1beta1"),
+    kind: z.literal(kind),
+    metadata: named,
+    spec: z.strictObject(spec),
+  });
+}
+
+const spread = z.strictObject({
+  topologyKey: z.string(),
+  labelSelector: z.strictObject({ matchLabels: z.record(z.string(), z.string()) }),
+});
 
 /** https://www.rabbitmq.com/kubernetes/operator/using-operator and using-topology-operator, and the operators' CustomResourceDefinitions */
 export const rabbitMqKinds = {
-  RabbitmqCluster: z.strictObject({
-    ...rabbitMq,
-    kind: z.literal("RabbitmqCluster"),
-    spec: z.strictObject({
-      replicas: z.int().min(1),
-      image: z.string(),
-      resources: z.strictObject({ requests: resources, limits: resources }),
-      persistence: z.strictObject({ storage: quantity, storageClassName: z.string().optional() }),
-      affinity: z.strictObject({
-        podAntiAffinity: z.strictObject({
-          requiredDuringSchedulingIgnoredDuringExecution: z.array(
-            z.strictObject({
-              topologyKey: z.string(),
-              labelSelector: z.strictObject({ matchLabels: z.record(z.string(), z.string()) }),
-            }),
-          ),
-        }),
-      }),
-      rabbitmq: z.strictObject({
-        // rabbitmq.conf: a key and a value per line
-        additionalConfig: z.string().regex(/^([a-z_.0-9]+ = \S+\n)+$/),
-      }),
+  RabbitmqCluster: rabbitMq("RabbitmqCluster", {
+    replicas: z.int().min(1),
+    image: z.string(),
+    resources: z.strictObject({ requests: resources, limits: resources }),
+    persistence: z.strictObject({ storage: quantity, storageClassName: z.string().optional() }),
+    affinity: z.strictObject({
+      podAntiAffinity: z.strictObject({ requiredDuringSchedulingIgnoredDuringExecution: z.array(spread) }),
     }),
+    // rabbitmq.conf: a key and a value per line
+    rabbitmq: z.strictObject({ additionalConfig: z.string().regex(/^([a-z_.0-9]+ = \S+\n)+$/) }),
   }),
-  User: z.strictObject({
-    ...rabbitMq,
-    kind: z.literal("User"),
-    spec: z.strictObject({ rabbitmqClusterReference: named, importCredentialsSecret: named }),
+  User: rabbitMq("User", { ...cluster, importCredentialsSecret: named }),
+  Permission: rabbitMq("Permission", {
+    ...cluster,
+    userReference: named,
+    vhost: z.string(),
+    permissions: z.strictObject({ configure: z.string(), write: z.string(), read: z.string() }),
   }),
-  Permission: z.strictObject({
-    ...rabbitMq,
-    kind: z.literal("Permission"),
-    spec: z.strictObject({
-      rabbitmqClusterReference: named,
-      userReference: named,
-      vhost: z.string(),
-      permissions: z.strictObject({ configure: z.string(), write: z.string(), read: z.string() }),
-    }),
-  }),
-  Policy: z.strictObject({
-    ...rabbitMq,
-    kind: z.literal("Policy"),
-    spec: z.strictObject({
-      rabbitmqClusterReference: named,
-      name: z.string(),
-      vhost: z.string(),
-      pattern: z.string(),
-      applyTo: z.enum(["queues", "exchanges", "all"]),
-      definition: z.strictObject({ "delivery-limit": z.int() }),
-      priority: z.int(),
-    }),
+  Policy: rabbitMq("Policy", {
+    ...cluster,
+    name: z.string(),
+    vhost: z.string(),
+    pattern: z.string(),
+    applyTo: z.enum(["queues", "exchanges", "all"]),
+    definition: z.strictObject({ "delivery-limit": z.int() }),
+    priority: z.int(),
   }),
 };
 
