@@ -15,7 +15,7 @@ const test = onPostgres
     },
   )
   // Skipped without a PostgreSQL
-  .extend("others", ({ started, databaseOfFile: { url } }) => Object.assign(started, { databaseUrl: url }));
+  .extend("others", ({ started, databaseOfFile: { url } }) => ({ ...started, url }));
 
 test("Registers a person, finds the patient, and notifies subscribers", async ({ others }) => {
   const before = Date.now();
