@@ -55,27 +55,6 @@ test("Without arguments it is ready, plays the built-in match, and exits 0 after
   expect(describe(messages.at(-1))).toBe("3:2 Final whistle");
 });
 
-test("10,000 updates without pauses arrive in order, and none is lost at the exit", async ({ vhost, cleanup }) => {
-  const received = await listenBare(vhost);
-  const folder = await mkdtempDisposable(join(tmpdir(), "score-producer-"));
-  cleanup(folder);
-  const goals = Array.from({ length: 9_998 }, (_, minute) => ({ name: `${minute}`, minute: minute % 90 }));
-  const file = join(folder.path, "long.json");
-  await writeFile(file, JSON.stringify({ matches: [{ team1: "A", team2: "B", goals1: goals }] }));
-  const service = cleanup(
-    await startProcess({
-      main,
-      args: ["--replay", file, "--speed", "max"],
-      // Without a log line for each update
-      env: { AMQP_URL: vhost.url, PORT: "0", LOG_LEVEL: "warn" },
-      waitForReady: false,
-    }),
-  );
-  expect(await service.exited).toMatchObject({ code: 0 });
-  const scores = (await received()).map((message) => updateOf(message).home.score);
-  expect(scores).toEqual([...Array(9_999).keys(), 9_998]);
-});
-
 test("Sends score updates from stdin as they arrive, and exits 0 at its end", async ({ vhost, cleanup }) => {
   const received = await listenBare(vhost);
   const service = cleanup(await startProcess({ main, args: ["--stdin"], env: { AMQP_URL: vhost.url, PORT: "0" } }));
