@@ -7,7 +7,7 @@ export default defineConfig({
   unbundle: true,
   format: "esm",
   platform: "node",
-  target: "node24",
+  target: "node22",
   // src alone: with the tests included, declarations would be written beside files outside of this package
   tsconfig: "tsconfig.build.json",
   dts: true,

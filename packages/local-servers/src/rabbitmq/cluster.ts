@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { type Closeable, closeAll } from "../processes/closing.ts";
 import type { ContainerEngine } from "../processes/container.ts";
 import { Management } from "./management.ts";
 import type { RabbitMq } from "./broker.ts";
@@ -62,27 +63,31 @@ export async function startRabbitMqCluster(options: { log?: (line: string) => vo
   const image = rabbitMqImage();
   if (!(await containers.hasImage(image))) log(`Fetching the image ${image}, this once`);
   log(`Starting three RabbitMQ nodes in containers (${image})`);
-  await using starting = new AsyncDisposableStack();
-  const network = await containers.createNetwork();
-  starting.defer(() => network.remove());
-  const credentials = randomCredentials();
-  const cookie = randomBytes(16).toString("hex");
-  // At the same time: a node that is the first to start waits for the others
-  const started = await Promise.allSettled(
-    names.map(async (hostname) => {
+  const opened: Closeable[] = [];
+  try {
+    const network = await containers.createNetwork();
+    opened.push(() => network.remove());
+    const credentials = randomCredentials();
+    const cookie = randomBytes(16).toString("hex");
+    const startNode = async (hostname: string): Promise<ClusterNode> => {
       const ports = await brokerPorts();
       const membership = { hostname, network: network.id, cookie, config };
       const engine = await createRabbitMqContainer(image, ports, credentials, { membership });
       const node = new ClusterNode(hostname, engine, { ports, credentials });
-      starting.use(node);
+      opened.push(node);
       await node.start();
       return node;
-    }),
-  );
-  const failed = started.find((result) => result.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
-  const nodes = started.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-  return new Cluster(nodes, starting.move());
+    };
+    // At the same time: a node that is the first to start waits for the others
+    const started = await Promise.allSettled(names.map(startNode));
+    const failed = started.find((result) => result.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+    const nodes = started.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+    return new Cluster(nodes, () => closeAll(opened));
+  } catch (error) {
+    await closeAll(opened);
+    throw error;
+  }
 }
 
 class ClusterNode extends OwnedRabbitMq implements RabbitMqNode {
@@ -135,11 +140,12 @@ class ClusterNode extends OwnedRabbitMq implements RabbitMqNode {
 
 class Cluster implements RabbitMqCluster {
   readonly nodes: readonly RabbitMqNode[];
-  readonly #closing: AsyncDisposableStack;
+  readonly #closeNodes: () => Promise<void>;
+  #closed: Promise<void> | undefined;
 
-  constructor(nodes: readonly RabbitMqNode[], closing: AsyncDisposableStack) {
+  constructor(nodes: readonly RabbitMqNode[], closeNodes: () => Promise<void>) {
     this.nodes = nodes;
-    this.#closing = closing;
+    this.#closeNodes = closeNodes;
   }
 
   get version(): string {
@@ -169,7 +175,8 @@ class Cluster implements RabbitMqCluster {
   }
 
   close(): Promise<void> {
-    return this.#closing.disposeAsync();
+    this.#closed ??= this.#closeNodes();
+    return this.#closed;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

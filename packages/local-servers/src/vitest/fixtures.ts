@@ -4,7 +4,7 @@ import { createDatabase } from "../postgres/database.ts";
 import type { RabbitMq, RabbitMqSource, SharedBroker } from "../rabbitmq/broker.ts";
 import { startRabbitMq, type StartRabbitMqOptions } from "../rabbitmq/start.ts";
 import { createVirtualHost } from "../rabbitmq/virtual-host.ts";
-import { type Closeable, closeAll } from "./closing.ts";
+import { type Closeable, closeAll } from "../processes/closing.ts";
 import { createDataFolder } from "./data-folder.ts";
 import { leaseBroker } from "./pooled-broker.ts";
 import { ask, type SharedServers } from "./run-api.ts";

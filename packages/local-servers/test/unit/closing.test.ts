@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { closeAll } from "../../src/vitest/closing.ts";
+import { closeAll } from "../../src/processes/closing.ts";
 
 class Stuck {
   [Symbol.asyncDispose](): Promise<void> {

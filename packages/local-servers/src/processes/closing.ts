@@ -1,4 +1,4 @@
-import { within } from "../processes/within.ts";
+import { within } from "./within.ts";
 
 export type Closeable = AsyncDisposable | Disposable | (() => unknown);
 
