@@ -1,5 +1,6 @@
 /**
- * Checks the documents: code under `<!-- file: PATH -->` is that file's, links lead somewhere, services are named as their folders, and
+ * Checks the documents: code under `<!-- file: PATH -->` is that file's, or under `<!-- file: PATH, from: TEXT -->`
+ * the statement of it whose first line starts with TEXT; links lead somewhere, services are named as their folders, and
  * documents, mutants and tests agree (scripts/pitfalls.ts, scripts/pages.ts, scripts/mutant-faults.ts).
  * `npm run check` compares; `npm run docs` copies the code into the documents.
  */
@@ -42,10 +43,23 @@ function misnamedServices(): string[] {
 }
 
 function withCode(text: string): string {
-  return text.replaceAll(/^<!-- file: (.+) -->\n```(\w+)\n[^]*?^```$/gm, (_, file: string, language: string) => {
+  return text.replaceAll(/^<!-- file: (.+) -->\n```(\w+)\n[^]*?^```$/gm, (_, source: string, language: string) => {
+    const [file = "", start] = source.split(", from: ");
     const code = readFileSync(file, "utf8").trimEnd();
-    return `<!-- file: ${file} -->\n\`\`\`${language}\n${code}\n\`\`\``;
+    const shown = start === undefined ? code : statementIn(code, start);
+    return `<!-- file: ${source} -->\n\`\`\`${language}\n${shown}\n\`\`\``;
   });
+}
+
+/** @returns the lines from the one that starts with `start` to the closing bracket at its indentation */
+function statementIn(code: string, start: string): string {
+  const lines = code.split("\n");
+  const first = lines.findIndex((line) => line.trimStart().startsWith(start));
+  const indent = /^ */.exec(lines[first] ?? "")?.[0] ?? "";
+  const end = lines.findIndex((line, index) => index > first && new RegExp(`^${indent}[)\\]}]+[,;]*$`).test(line));
+  if (first === -1 || end === -1) throw new Error(`No statement starts with "${start}"`);
+  const statement = lines.slice(first, end + 1).map((line) => line.slice(indent.length));
+  return statement.join("\n").replace(/,$/, "");
 }
 
 function deadLinks(document: string, text: string): string[] {
