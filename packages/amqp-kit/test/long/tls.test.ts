@@ -134,7 +134,7 @@ describe("connect immediately refuses, with advice, a broker whose certificate",
     for (const host of ["127.0.0.1", "localhost"]) {
       const { message } = await refusal(front.at(vhost.url).replace("127.0.0.1", host), { ca });
       expect(message).toMatch(new RegExp(`broker at amqps://${host}:\\d+, .* is not for this host name: .*${host}`));
-      expect(message).toContain("Use a name in the URL that stands in the certificate");
+      expect(message).toContain("Use a host name in the URL that the certificate contains");
     }
   });
 

@@ -88,14 +88,14 @@ describe("what waiting cannot fix fails immediately and says what to do:", () =>
     { service: "billing", exchange: "order.placed.billing.failed", declared: { type: "fanout", durable: true } },
     { service: "warehouse", exchange: "shop", declared: { type: "direct", durable: true } },
   ] as const)(
-    "$service's exchange $exchange stands with other flags, $declared (pitfall 21)",
+    "$service's exchange $exchange already exists with other arguments, $declared (pitfall 21)",
     async ({ service, exchange, declared }, { vhost }) => {
       await vhost.management.declareExchange(vhost.name, exchange, declared);
       const error = await rejection(connect(vhost.url, { system, service }));
       expect(error).toBeInstanceOf(TopologyError);
       expect(error.message).toContain(`exchange "${exchange}"`);
       expect(error.message).toMatch(
-        /the broker has (type|durable|auto_delete) \S+, this service declares \S+\. Delete it there, or agree/,
+        /the broker has (type|durable|auto_delete) \S+, this service declares \S+\. Delete it on the broker, or declare it alike/,
       );
     },
   );
@@ -110,14 +110,14 @@ describe("what waiting cannot fix fails immediately and says what to do:", () =>
       declared: { durable: true, arguments: { "x-expires": 60_000 } },
     },
   ] as const)(
-    "$service's queue $queue stands with other flags, $declared (pitfall 21)",
+    "$service's queue $queue already exists with other arguments, $declared (pitfall 21)",
     async ({ service, queue, declared }, { vhost }) => {
       await vhost.management.declareQueue(vhost.name, queue, declared);
       const error = await rejection(connect(vhost.url, { system, service }));
       expect(error).toBeInstanceOf(TopologyError);
       expect(error.message).toContain(`queue "${queue}"`);
       expect(error.message).toMatch(
-        /the broker has (auto_delete|x-max-length|x-expires) .+, this service declares .+\. Delete it there/,
+        /the broker has (auto_delete|x-max-length|x-expires) .+, this service declares .+\. Delete it on the broker/,
       );
     },
   );
