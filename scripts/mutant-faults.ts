@@ -1,7 +1,6 @@
 /** Checks scripts/kit-mutants.ts against the sources and tests of the kit. */
 import { existsSync, readFileSync } from "node:fs";
 import { type Mutant, mutants } from "./kit-mutants.ts";
-import { titlesIn } from "./pages.ts";
 import { patch } from "./patch.ts";
 
 const kit = "packages/amqp-kit";
@@ -33,6 +32,14 @@ function testFaults({ fails }: Mutant): string[] {
   return fails.tests
     .filter((wanted) => !titles.some((title) => title.test(wanted)))
     .map((wanted) => `${path} has no test "${wanted}"`);
+}
+
+/** All strings in a test file, without the pitfalls' numbers. */
+function titlesIn(file: string): Set<string> {
+  const texts = readFileSync(file, "utf8").matchAll(/(["'`])((?:\\.|(?!\1)[^\n])*)\1/g);
+  return new Set(
+    [...texts].map(([, , text = ""]) => text.replaceAll(/\\(.)/g, "$1").replace(/ \(pitfalls? [\da-z, ]+\)$/, "")),
+  );
 }
 
 /** `test.for` fills `$what` and `%s` in. */
