@@ -159,7 +159,10 @@ class ChildService implements ServiceProcess {
     };
     const off = this.onLine(look);
     this.lines.forEach(look);
-    const timer = setTimeout(() => reject(this.#failure(`was not ready within ${timeoutMs} ms`)), timeoutMs);
+    const timer = setTimeout(
+      () => reject(this.#failure(`did not log "msg":"ready" within ${timeoutMs} ms`)),
+      timeoutMs,
+    );
     void this.exited.then(({ code, signal }) => reject(this.#failure(`ended (${signal ?? code}) before it was ready`)));
     try {
       await promise;
@@ -198,7 +201,7 @@ class ChildService implements ServiceProcess {
     const { signal = "SIGTERM", timeoutMs = 20_000 } = options;
     this.#since = performance.now();
     this.signal(signal);
-    return within(this.exited, timeoutMs, () => this.#failure(`still runs ${timeoutMs} ms after ${signal}`));
+    return within(this.exited, timeoutMs, () => this.#failure(`did not end within ${timeoutMs} ms after ${signal}`));
   }
 
   async kill(): Promise<Exit> {

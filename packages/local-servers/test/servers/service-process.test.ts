@@ -5,35 +5,39 @@ import { startProcess } from "../../src/index.ts";
 
 const main = fileURLToPath(new URL("processes/service.ts", import.meta.url));
 
-describe("a service's process", () => {
-  test("is there when it says that it is ready, on the port that it names", async () => {
+describe("The process of a service", () => {
+  test('has started when it logs "ready", and listens on the port of that line', async () => {
     await using service = await startProcess({ main });
     expect(service.lines.map(({ text, json }) => json?.["msg"] ?? text)).toEqual(["starting", "ready"]);
     expect((await fetch(service.url)).ok).toBe(true);
   });
 
-  test("sees of our environment PATH, HOME, LANG and TMPDIR, and beside them what it is given", async () => {
+  test("inherits PATH, HOME, LANG, TMPDIR and NODE_COMPILE_CACHE only, and gets the variables passed to it", async () => {
     process.env["OURS"] = "not for it";
     await using service = await startProcess({ main, env: { GIVEN: "for it" } });
     const seen = Object.keys(JSON.parse(await (await fetch(service.url)).text()));
     expect(seen).toEqual(expect.arrayContaining(["PATH", "HOME", "GIVEN"]));
-    expect(seen.filter((name) => !["PATH", "HOME", "LANG", "TMPDIR", "GIVEN"].includes(name))).toEqual([]);
+    expect(
+      seen.filter((name) => !["PATH", "HOME", "LANG", "TMPDIR", "NODE_COMPILE_CACHE", "GIVEN"].includes(name)),
+    ).toEqual([]);
     delete process.env["OURS"];
   });
 
-  test("stops on SIGTERM, and says how it ended", async () => {
+  test("stops on SIGTERM, and stop resolves with its exit code, signal and time", async () => {
     await using service = await startProcess({ main });
     await expect(service.stop()).resolves.toEqual({ code: 0, signal: null, ms: expect.any(Number) });
     expect(service.isRunning).toBe(false);
   });
 
-  test("that does not stop in time is an error, and is killed by kill", async () => {
+  test("causes an error when it does not stop in time, and can then be killed", async () => {
     await using service = await startProcess({ main, env: { DEAF: "1" } });
-    await expect(service.stop({ timeoutMs: 200 })).rejects.toThrow("service.ts still runs 200 ms after SIGTERM");
+    await expect(service.stop({ timeoutMs: 200 })).rejects.toThrow(
+      "service.ts did not end within 200 ms after SIGTERM",
+    );
     await expect(service.kill()).resolves.toMatchObject({ code: null, signal: "SIGKILL" });
   });
 
-  test("answers nothing while frozen, and all of it when it thaws", async () => {
+  test("does not answer while it is frozen, and answers after thaw", async () => {
     await using service = await startProcess({ main });
     service.freeze();
     const answer = fetch(service.url).then(({ ok }) => ok);
@@ -42,20 +46,22 @@ describe("a service's process", () => {
     await expect(answer).resolves.toBe(true);
   });
 
-  test("is told lines on its stdin, and heard on both streams", async () => {
+  test("reads lines from its stdin, and its lines on stdout and stderr are recorded", async () => {
     await using service = await startProcess({ main });
     service.write("hello\n");
     await expect.poll(() => service.lines.at(-1)).toEqual({ stream: "stderr", text: "heard hello", json: undefined });
   });
 
-  test("that ends before it is ready, or is not ready in time, is an error with its last lines", async () => {
+  test("causes an error with its last lines when it ends before it is ready, or is not ready in time", async () => {
     const broken = startProcess({ main: "/does/not/exist.ts" });
     await expect(broken).rejects.toThrow(/exist\.ts ended \(1\) before it was ready.*Cannot find module/s);
     const late = startProcess({ main, env: { NEVER_READY: "1" }, readyTimeoutMs: 1_000 });
-    await expect(late).rejects.toThrow(/was not ready within 1000 ms.*\n {2}starting/);
+    await expect(late).rejects.toThrow(/service\.ts did not log "msg":"ready" within 1000 ms.*\n {2}starting/);
   });
 
-  test("has ended when it has, though a child of its own still holds its output", async ({ onTestFinished }) => {
+  test("counts as ended when it has ended, even if a child of its own still holds its output", async ({
+    onTestFinished,
+  }) => {
     await using program = await startProcess({ command: "sh", args: ["-c", "sleep 300 & echo $!; wait"] });
     await expect.poll(() => program.lines).toHaveLength(1);
     const child = Number(program.lines[0]?.text);
@@ -64,13 +70,13 @@ describe("a service's process", () => {
     expect(process.kill(child, 0)).toBe(true);
   });
 
-  test("may be any program, which is not waited for", async () => {
+  test('can be any program, and startProcess then does not wait for "ready"', async () => {
     await using program = await startProcess({ command: "sh", args: ["-c", "echo one; echo two >&2; exit 3"] });
     await expect(program.exited).resolves.toMatchObject({ code: 3 });
     expect(program.lines.map(({ text }) => text).toSorted()).toEqual(["one", "two"]);
   });
 
-  test("that cannot be started at all is an error", async () => {
+  test("causes an error when it cannot be started", async () => {
     await expect(startProcess({ command: "/does/not/exist" })).rejects.toThrow("ENOENT");
   });
 });

@@ -9,8 +9,8 @@ interface Tables {
 
 const options = { schema: "test-database", migrations: new URL("migrations/", import.meta.url), logger: silent };
 
-describe.each(databases)("a database on %s", (_name, test) => {
-  test("reads every type the same way", async ({ location, cleanup }) => {
+describe.each(databases)("A database on %s", (_name, test) => {
+  test("reads every type the same way as the other database", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase<Tables>(location, options));
     const { rows } = await sql`
       select 9007199254740993::int8 as int8, 7::int4 as int4, 1.50::numeric as numeric, '2024-02-29'::date as date,
@@ -35,10 +35,7 @@ describe.each(databases)("a database on %s", (_name, test) => {
     ]);
   });
 
-  test("commits what a transaction that resolves did, and nothing of one that rejects", async ({
-    location,
-    cleanup,
-  }) => {
+  test("commits a transaction that resolves, and nothing of one that rejects", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase<Tables>(location, options));
     const result = await database.transaction(async (tx) => {
       await tx.insertInto("effect").values({ what: "kept" }).execute();
@@ -53,7 +50,7 @@ describe.each(databases)("a database on %s", (_name, test) => {
     expect(await database.kysely.selectFrom("effect").select("what").execute()).toEqual([{ what: "kept" }]);
   });
 
-  test("rolls back when a statement failed, though nobody minded", async ({ location, cleanup }) => {
+  test("rolls back when a statement failed, even if its error was ignored", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase<Tables>(location, options));
     const careless = database.transaction(async (tx) => {
       await tx.insertInto("effect").values({ what: "lost" }).execute();
@@ -63,7 +60,10 @@ describe.each(databases)("a database on %s", (_name, test) => {
     expect(await database.kysely.selectFrom("effect").selectAll().execute()).toEqual([]);
   });
 
-  test("refuses a statement beside the transaction, which would wait for itself", async ({ location, cleanup }) => {
+  test("refuses a statement outside the open transaction, which would wait for itself", async ({
+    location,
+    cleanup,
+  }) => {
     const database = cleanup(await openDatabase<Tables>(location, options));
     const beside = database.transaction(() => database.kysely.selectFrom("effect").selectAll().execute());
     await expect(beside).rejects.toThrow("use the transaction that it was handed");
@@ -73,7 +73,10 @@ describe.each(databases)("a database on %s", (_name, test) => {
     await expect(raw).rejects.toThrow("use the transaction that it was handed");
   });
 
-  test("lets transactions that come at once come through one after the other", async ({ location, cleanup }) => {
+  test("runs transactions that begin at the same time, one after the other if need be", async ({
+    location,
+    cleanup,
+  }) => {
     const database = cleanup(await openDatabase<Tables>(location, options));
     const names = Array.from({ length: 30 }, (_, n) => `effect ${n}`);
     await Promise.all(
@@ -83,26 +86,26 @@ describe.each(databases)("a database on %s", (_name, test) => {
     expect(rows.map(({ what }) => what).toSorted()).toEqual(names.toSorted());
   });
 
-  test("says whether it can be reached", async ({ location, cleanup }) => {
+  test("reports whether it can be reached", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase<Tables>(location, options));
     expect(await database.isReachable()).toBe(true);
     await database.close();
     expect(await database.isReachable()).toBe(false);
   });
 
-  test("a transaction that is begun after close rejects", async ({ location }) => {
+  test("rejects a transaction that begins after close", async ({ location }) => {
     const database = await openDatabase<Tables>(location, options);
     await database.close();
     await expect(database.transaction(async () => {})).rejects.toThrow("The database is closed");
   });
 
-  test("may be closed twice", async ({ location }) => {
+  test("can be closed twice", async ({ location }) => {
     const database = await openDatabase<Tables>(location, options);
     await database.close();
     await expect(database.close()).resolves.toBeUndefined();
   });
 
-  test("is not opened for a service that is stopped already", async ({ location }) => {
+  test("is not opened for a service that is already stopping", async ({ location }) => {
     const signal = AbortSignal.abort(new Error("stopping"));
     await expect(openDatabase(location, { ...options, signal })).rejects.toThrow("stopping");
   });

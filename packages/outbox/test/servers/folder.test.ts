@@ -1,6 +1,5 @@
 import { existsSync, statSync } from "node:fs";
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type ServiceProcess, startProcess } from "@amqp-idioms/local-servers";
@@ -16,11 +15,8 @@ interface Tables {
 const options = { schema: "test-folder", migrations: new URL("migrations/", import.meta.url), logger: silent };
 const main = fileURLToPath(new URL("processes/hold.ts", import.meta.url));
 
-const test = base.extend("folder", async ({ cleanup }) => {
-  const folder = await mkdtemp(join(tmpdir(), "outbox-"));
-  cleanup(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-});
+/** A folder with an empty database; `new` in it does not exist yet. */
+const test = base.extend("folder", ({ dataFolder }) => dataFolder());
 
 function hold(folder: string, env = {}): Promise<ServiceProcess> {
   return startProcess({ main, env: { DATA_DIR: folder, ...env } });
@@ -31,7 +27,7 @@ async function effects(database: Database<Tables>): Promise<string[]> {
   return rows.map(({ what }) => what);
 }
 
-test("a folder that another process has open is refused, and the error says which process", async ({
+test("A folder that another process has open is refused, and the error names that process", async ({
   folder,
   cleanup,
 }) => {
@@ -44,44 +40,44 @@ test("a folder that another process has open is refused, and the error says whic
   });
 });
 
-test("a folder that this process has open is refused, too", async ({ folder, cleanup }) => {
+test("A folder that this process has open is refused", async ({ folder, cleanup }) => {
   const first = cleanup(await openDatabase<Tables>({ dataDir: folder }, options));
   await expect(openDatabase({ dataDir: folder }, options)).rejects.toThrow(`process ${process.pid} `);
-  // A refused opener must not take the lock away from who has it
+  // A refused opener must not release the lock of the first
   await expect(openDatabase({ dataDir: folder }, options)).rejects.toThrow(`process ${process.pid} `);
   await first.close();
   const second = cleanup(await openDatabase<Tables>({ dataDir: folder }, options));
   expect(await second.isReachable()).toBe(true);
 });
 
-test("of two that open a new folder at once, one is refused", async ({ folder, cleanup }) => {
+test("One of two that open a new folder at the same time is refused", async ({ folder, cleanup }) => {
   const dataDir = join(folder, "new", "one");
   const results = await Promise.allSettled([1, 2].map(() => openDatabase({ dataDir }, options)));
   for (const result of results) if (result.status === "fulfilled") cleanup(result.value);
   expect(results.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected"]);
 });
 
-test("kill -9 frees the folder at once, and what was committed is there", async ({ folder, cleanup }) => {
+test("kill -9 frees the folder immediately, and all committed rows are in it", async ({ folder, cleanup }) => {
   const holder = cleanup(await hold(folder));
   await holder.kill();
   const database = cleanup(await openDatabase<Tables>({ dataDir: folder }, options));
   expect(await effects(database)).toEqual(["held"]);
 });
 
-test("kill -9 while the folder is created leaves one that can be opened", async ({ folder, cleanup }) => {
-  const creating = cleanup(await hold(folder, { SAY_BEFORE: "1" }));
-  const data = join(folder, "pgdata", "base");
+test("A folder can be opened after kill -9 during its creation", async ({ folder, cleanup }) => {
+  const dataDir = join(folder, "new");
+  const creating = cleanup(await hold(dataDir, { SAY_BEFORE: "1" }));
+  const data = join(dataDir, "pgdata", "base");
   await expect.poll(() => existsSync(data)).toBe(true);
   await creating.kill();
-  const database = cleanup(await openDatabase<Tables>({ dataDir: folder }, options));
+  const database = cleanup(await openDatabase<Tables>({ dataDir }, options));
   expect(await effects(database)).toEqual([]);
 });
 
 test("A folder that local-servers has prepared is opened as it is, and not created anew", async ({
-  dataFolder,
+  folder,
   cleanup,
 }) => {
-  const folder = await dataFolder();
   const created = (): number => statSync(join(folder, "pgdata", "PG_VERSION")).ino;
   const before = created();
   const database = cleanup(await openDatabase<Tables>({ dataDir: folder }, options));
@@ -89,7 +85,7 @@ test("A folder that local-servers has prepared is opened as it is, and not creat
   expect(created()).toBe(before);
 });
 
-test("a folder that cannot be written to is an error that says so", async ({ folder }) => {
+test("A folder that cannot be written to causes an error that says so", async ({ folder }) => {
   const file = join(folder, "file");
   await writeFile(file, "");
   await chmod(file, 0o400);

@@ -6,8 +6,8 @@ import { databases, onPostgres, silent } from "./databases.ts";
 const options = { schema: "test-inbox", logger: silent };
 const message = { source: "notify.patient.add", messageId: "c0ffee" };
 
-describe.each(databases)("the inbox on %s", (_name, test) => {
-  test("lets a message have its effect once", async ({ location, cleanup }) => {
+describe.each(databases)("The inbox on %s", (_name, test) => {
+  test("lets a message take effect once", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase(location, options));
     const handle = (): Promise<boolean> => database.transaction((tx) => addToInbox(tx, message));
     expect([await handle(), await handle(), await handle()]).toEqual([true, false, false]);
@@ -23,7 +23,7 @@ describe.each(databases)("the inbox on %s", (_name, test) => {
     expect(await database.transaction((tx) => addToInbox(tx, message))).toBe(true);
   });
 
-  test("tells apart the same id from two sources", async ({ location, cleanup }) => {
+  test("distinguishes the same id from two sources", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase(location, options));
     const from = (source: string): Promise<boolean> =>
       database.transaction((tx) => addToInbox(tx, { ...message, source }));
@@ -48,9 +48,9 @@ describe.each(databases)("the inbox on %s", (_name, test) => {
   });
 });
 
-describe("the inbox, with two transactions at once", () => {
+describe("The inbox, with two concurrent transactions", () => {
   const test = onPostgres;
-  test("of two transactions at once with one message, the second waits and has no effect (pitfall 58)", async ({
+  test("of two concurrent transactions with one message, the second waits and has no effect (pitfall 58)", async ({
     location,
     cleanup,
   }) => {
@@ -67,18 +67,18 @@ describe("the inbox, with two transactions at once", () => {
     await firstIn.promise;
     const second = database.transaction(async (tx) => {
       const isNew = await addToInbox(tx, message);
-      order.push("second knows");
+      order.push("second continues");
       return isNew;
     });
-    // A transaction that came after it has long been through
+    // A later transaction with another message does not wait
     await database.transaction((tx) => addToInbox(tx, { ...message, messageId: "another" }));
     letFirstEnd.resolve();
     await first;
     expect(await second).toBe(false);
-    expect(order).toEqual(["first commits", "second knows"]);
+    expect(order).toEqual(["first commits", "second continues"]);
   });
 
-  test("of two transactions at once with one message, the second has the effect if the first is rolled back", async ({
+  test("of two concurrent transactions with one message, the second has the effect if the first is rolled back", async ({
     location,
     cleanup,
   }) => {

@@ -19,7 +19,7 @@ function sentIn(lines: readonly OutputLine[]): unknown[] {
   return lines.filter(({ json }) => json !== undefined && "sent" in json).map(({ json }) => json?.["sent"]);
 }
 
-describe.each(databases)("a kill -9 on %s", (_name, test) => {
+describe.each(databases)("A kill -9 on %s", (_name, test) => {
   test.for(["inbox:committed", "outbox:committed", "outbox:sent"])(
     "at %s loses no message and no effect, and doubles no effect (pitfall 47)",
     async (killAt, { location, cleanup }) => {

@@ -24,7 +24,7 @@ function open(location: DatabaseLocation, migrations: URL): Promise<Database<Tab
   return openDatabase<Tables>(location, { schema: "test-migrate", migrations, logger: silent });
 }
 
-describe.each(databases)("migrations on %s", (_name, test) => {
+describe.each(databases)("Migrations on %s", (_name, test) => {
   test("run in the order of their names, each in the service's own schema", async ({ location, cleanup }) => {
     const folder = await folderOf({
       "0010_last.sql": "insert into step values ('last')",
@@ -41,7 +41,7 @@ describe.each(databases)("migrations on %s", (_name, test) => {
     expect(rows).toEqual([{ schemaname: "test-migrate" }]);
   });
 
-  test("of which one fails leave nothing of it behind, and the error names the file", async ({ location, cleanup }) => {
+  test("leave nothing of a file that fails, and the error names the file", async ({ location, cleanup }) => {
     const folder = await folderOf({ "0001_step.sql": `${createTable}; insert into nowhere values (1)` });
     cleanup(folder.remove);
     await expect(open(location, folder.url)).rejects.toMatchObject({
@@ -53,9 +53,9 @@ describe.each(databases)("migrations on %s", (_name, test) => {
   });
 });
 
-describe("migrations of a service that is started more than once", () => {
+describe("Migrations of a service that is started more than once", () => {
   const test = onPostgres;
-  test("run once, though three processes start at once", async ({ location, cleanup }) => {
+  test("run once, even if three processes start at the same time", async ({ location, cleanup }) => {
     const folder = await folderOf({
       "0001_step.sql": createTable,
       "0002_slow.sql": "select pg_sleep(0.3); insert into step values ('once')",
@@ -66,7 +66,7 @@ describe("migrations of a service that is started more than once", () => {
     expect(await opened[0]?.kysely.selectFrom("step").select("what").execute()).toEqual([{ what: "once" }]);
   });
 
-  test("run what is new, and leave what a newer version has applied", async ({ location, cleanup }) => {
+  test("run new files, and ignore files that a newer version has applied", async ({ location, cleanup }) => {
     const older = await folderOf({ "0001_step.sql": createTable });
     const newer = await folderOf({ "0001_step.sql": createTable, "0002_more.sql": "insert into step values ('new')" });
     cleanup(older.remove);
@@ -76,7 +76,7 @@ describe("migrations of a service that is started more than once", () => {
     expect(await database.kysely.selectFrom("step").select("what").execute()).toEqual([{ what: "new" }]);
   });
 
-  test("refuse a file that is not what was applied, line ends aside", async ({ location, cleanup }) => {
+  test("refuse a file that was changed after it was applied; line ends do not count", async ({ location, cleanup }) => {
     const before = await folderOf({ "0001_step.sql": `-- A step\n${createTable}\n` });
     const windows = await folderOf({ "0001_step.sql": `-- A step\r\n${createTable}\r\n` });
     const after = await folderOf({ "0001_step.sql": `-- A step\n${createTable.replace("what", "which")}\n` });

@@ -15,8 +15,8 @@ async function rowsLeft(database: Database<unknown>): Promise<number> {
   return rows[0]?.count ?? -1;
 }
 
-describe.each(databases)("the outbox on %s", (_name, test) => {
-  test("sends what a transaction adds when it commits, and then forgets it", async ({ location, cleanup }) => {
+describe.each(databases)("The outbox on %s", (_name, test) => {
+  test("sends the messages of a transaction after its commit, and then deletes them", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase(location, options));
     const sent: unknown[] = [];
     cleanup(
@@ -45,7 +45,7 @@ describe.each(databases)("the outbox on %s", (_name, test) => {
     await expect.poll(() => sent).toEqual(["marker"]);
   });
 
-  test("keeps the order within a key, all that one transaction adds included", async ({ location, cleanup }) => {
+  test("keeps the order within a key, including the messages of one transaction", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase(location, options));
     const sent: unknown[] = [];
     cleanup(startRelay(database, { send: async ({ message }) => sent.push(message), logger: silent }));
@@ -57,7 +57,7 @@ describe.each(databases)("the outbox on %s", (_name, test) => {
     await expect.poll(() => sent).toEqual(Array.from({ length: 40 }, (_, n) => n));
   });
 
-  test("sends more of one key than it reads at once, in order", async ({ location, cleanup }) => {
+  test("sends more messages of one key than it reads in one query, in order", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase(location, options));
     await database.transaction(async (tx) => {
       for (let n = 0; n < 250; n += 1) await addToOutbox(tx, { topic: "patient", key: "key", message: n });
@@ -67,7 +67,7 @@ describe.each(databases)("the outbox on %s", (_name, test) => {
     await expect.poll(() => sent).toEqual(Array.from({ length: 250 }, (_, n) => n));
   });
 
-  test("keeps what is added while no relay runs", async ({ location, cleanup }) => {
+  test("keeps messages that are added while no relay runs", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase(location, options));
     await add(database, "key", "earlier");
     const sent: unknown[] = [];
@@ -75,7 +75,7 @@ describe.each(databases)("the outbox on %s", (_name, test) => {
     await expect.poll(() => sent).toEqual(["earlier"]);
   });
 
-  test("tries a message that is refused again, under its id, and the ones behind it after it", async ({
+  test("repeats a refused message under the same id, and sends the messages behind it afterwards", async ({
     location,
     cleanup,
   }) => {
@@ -94,9 +94,9 @@ describe.each(databases)("the outbox on %s", (_name, test) => {
     expect(attempts).toEqual([messageId, messageId, messageId]);
   });
 
-  test("holds up no other key for one that is refused again and again", async ({ location, cleanup }) => {
+  test("delays no other key when one is refused again and again", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase(location, options));
-    // More than are read at once, and before all others
+    // More than one query reads, and added before all others
     for (let n = 0; n < 120; n += 1) await add(database, "refused", n);
     for (const key of ["one", "other"]) await add(database, key, key);
     const sent: unknown[] = [];
@@ -109,7 +109,7 @@ describe.each(databases)("the outbox on %s", (_name, test) => {
     await expect.poll(() => rowsLeft(database)).toBe(120);
   });
 
-  test("holds up no other key for one whose sending takes long", async ({ location, cleanup }) => {
+  test("delays no other key when one takes long to send", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase(location, options));
     const { promise, resolve } = Promise.withResolvers<void>();
     const sent: unknown[] = [];
@@ -125,7 +125,7 @@ describe.each(databases)("the outbox on %s", (_name, test) => {
     await expect.poll(() => sent.at(-1)).toBe("slow");
   });
 
-  test("lets what is in hand finish when the relay is closed, and leaves the rest to the next one", async ({
+  test("waits for messages in flight when the relay is closed, and leaves the rest to the next relay", async ({
     location,
     cleanup,
   }) => {
@@ -139,18 +139,18 @@ describe.each(databases)("the outbox on %s", (_name, test) => {
       },
       logger: silent,
     });
-    await add(database, "key", "in hand");
+    await add(database, "key", "in flight");
     await add(database, "key", "behind it");
-    await expect.poll(() => sent).toEqual(["in hand"]);
+    await expect.poll(() => sent).toEqual(["in flight"]);
     const closed = first.close();
     resolve();
     await closed;
     expect(await rowsLeft(database)).toBe(1);
     cleanup(startRelay(database, { send: async ({ message }) => sent.push(message), logger: silent }));
-    await expect.poll(() => sent).toEqual(["in hand", "behind it"]);
+    await expect.poll(() => sent).toEqual(["in flight", "behind it"]);
   });
 
-  test("tells a send that takes too long when the relay is closed, and keeps its message", async ({
+  test("aborts the signal of a send that takes too long when the relay is closed, and keeps the message", async ({
     location,
     cleanup,
   }) => {
@@ -159,7 +159,7 @@ describe.each(databases)("the outbox on %s", (_name, test) => {
     const relay = startRelay(database, {
       send: async ({ signal }) => {
         started.resolve();
-        await new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("told"))));
+        await new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
       },
       logger: silent,
       closeTimeoutMs: 50,
@@ -170,7 +170,7 @@ describe.each(databases)("the outbox on %s", (_name, test) => {
     expect(await rowsLeft(database)).toBe(1);
   });
 
-  test("refuses to be added to outside of database.transaction", async ({ location, cleanup }) => {
+  test("refuses messages outside of database.transaction", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase(location, options));
     const own = database.kysely
       .transaction()
@@ -179,7 +179,7 @@ describe.each(databases)("the outbox on %s", (_name, test) => {
     expect(await rowsLeft(database)).toBe(0);
   });
 
-  test("publishes its named points: committed after the commit, sent before the row goes", async ({
+  test("publishes its named points: committed after the commit, sent before the row is deleted", async ({
     location,
     cleanup,
   }) => {
@@ -196,7 +196,7 @@ describe.each(databases)("the outbox on %s", (_name, test) => {
     await expect.poll(() => seen.at(-1)).toEqual(["outbox:sent", { messageId, topic: "patient" }]);
   });
 
-  test("logs of what is refused neither the message nor the error's text", async ({ location, cleanup }) => {
+  test("logs neither the message nor the error's text when a message is refused", async ({ location, cleanup }) => {
     const database = cleanup(await openDatabase(location, options));
     const lines: string[] = [];
     const sent: unknown[] = [];

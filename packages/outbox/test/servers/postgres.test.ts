@@ -13,7 +13,7 @@ interface Tables {
 
 const options = { schema: "test-postgres", migrations: new URL("migrations/", import.meta.url), logger: silent };
 
-/** A PostgreSQL of this file's own, to be stopped and killed. */
+/** A private PostgreSQL of this file, to be stopped and killed. */
 const test = base
   // oxlint-disable-next-line no-empty-pattern -- vitest reads the parameters, and needs a pattern
   .extend("postgresOfFile", { scope: "file" }, async ({}, { onCleanup }): Promise<Postgres | string> => {
@@ -29,7 +29,7 @@ const test = base
   })
   .extend("ownUrl", async ({ ownPostgres }) => (await ownPostgres.createDatabase()).url);
 
-/** Lines that are logged, as text. */
+/** Records the lines that are logged, as text. */
 function recorder() {
   const lines: string[] = [];
   return { lines, logger: { ...silent, warn: (...line: unknown[]) => void lines.push(JSON.stringify(line)) } };
@@ -39,8 +39,8 @@ async function refusal(url: URL): Promise<unknown> {
   return openDatabase({ url: url.href }, options).catch((error: unknown) => error);
 }
 
-describe("a PostgreSQL that is not there", () => {
-  test("is waited for, with one line per attempt and no credentials in it", async ({
+describe("A PostgreSQL that does not answer", () => {
+  test("is waited for, with one log line per attempt and without credentials in it", async ({
     ownPostgres,
     ownUrl,
     cleanup,
@@ -56,7 +56,7 @@ describe("a PostgreSQL that is not there", () => {
     expect(lines.join("\n")).not.toContain(new URL(ownUrl).password);
   });
 
-  test("is not waited for when the service stops", async ({ ownPostgres, ownUrl }) => {
+  test("is no longer waited for when the service stops", async ({ ownPostgres, ownUrl }) => {
     await ownPostgres.stop();
     const { lines, logger } = recorder();
     const stop = new AbortController();
@@ -68,7 +68,7 @@ describe("a PostgreSQL that is not there", () => {
     expect(performance.now() - before).toBeLessThan(500);
   });
 
-  test("but holds its connections open ends at once when the service stops, too", async ({ ownUrl, cleanup }) => {
+  test("but keeps its connections open is no longer waited for when the service stops", async ({ ownUrl, cleanup }) => {
     const proxy = cleanup(await startProxy(ownUrl));
     proxy.freeze("to-client");
     const stop = new AbortController();
@@ -81,9 +81,9 @@ describe("a PostgreSQL that is not there", () => {
   });
 });
 
-describe("a PostgreSQL that goes away", () => {
+describe("A PostgreSQL that becomes unavailable", () => {
   test.for(["restart", "kill"] as const)(
-    "by %s is used again when it is back, and the relay goes on: nothing is lost",
+    "by %s is used again when it answers, and the relay resumes: nothing is lost",
     async (fault, { ownPostgres, ownUrl, cleanup }) => {
       const database = cleanup(await openDatabase<Tables>({ url: ownUrl }, options));
       const received = new Set<unknown>();
@@ -112,21 +112,21 @@ describe("a PostgreSQL that goes away", () => {
     },
   );
 
-  test("in the middle of a transaction fails that one, and only it", async ({ ownPostgres, ownUrl, cleanup }) => {
+  test("in the middle of a transaction makes only this transaction fail", async ({ ownPostgres, ownUrl, cleanup }) => {
     const database = cleanup(await openDatabase<Tables>({ url: ownUrl }, options));
     const broken = database.transaction(async (tx) => {
       await tx.insertInto("effect").values({ what: "lost" }).execute();
       await ownPostgres.restart();
-      // Nobody waits for an answer just then: no unhandled error may come of that
+      // No statement is in flight at this moment: the lost connection must not cause an unhandled error
       await sleep(50);
-      await tx.insertInto("effect").values({ what: "lost, too" }).execute();
+      await tx.insertInto("effect").values({ what: "lost as well" }).execute();
     });
     await expect(broken).rejects.toBeInstanceOf(Error);
     await database.transaction((tx) => tx.insertInto("effect").values({ what: "kept" }).execute());
     expect(await database.kysely.selectFrom("effect").select("what").execute()).toEqual([{ what: "kept" }]);
   });
 
-  test("but holds its connections open is not reachable within a second, and closing ends in time", async ({
+  test("but keeps its connections open is reported as unreachable within a second, and closing ends in time", async ({
     ownUrl,
     cleanup,
   }) => {
@@ -146,10 +146,12 @@ describe("a PostgreSQL that goes away", () => {
   });
 });
 
-describe("a PostgreSQL that refuses", () => {
+describe("Opening fails immediately", () => {
   const test = onPostgres;
 
-  test("the password fails at once, with what to do and without the password", async ({ database }) => {
+  test("if the password is wrong, and the error says what to do and does not show the password", async ({
+    database,
+  }) => {
     const url = new URL(database.url);
     url.password = "wrong-secret";
     const error = await refusal(url);
@@ -161,13 +163,13 @@ describe("a PostgreSQL that refuses", () => {
     expect(inspect(error)).not.toContain("wrong-secret");
   });
 
-  test("nothing yet, since what names it is no URL, fails at once, without showing it", async () => {
+  test("if DATABASE_URL is not a URL, and the error does not show it", async () => {
     const error = await openDatabase({ url: "//user:secret@host" }, options).catch((error: unknown) => error);
     expect(error).toMatchObject({ code: "DATABASE_REFUSED" });
     expect(inspect(error)).not.toContain("secret");
   });
 
-  test("an unknown database fails at once, with its name", async ({ database }) => {
+  test("if the database does not exist, and the error names it", async ({ database }) => {
     const url = new URL(database.url);
     url.pathname = "/nowhere";
     expect(await refusal(url)).toMatchObject({
@@ -175,19 +177,19 @@ describe("a PostgreSQL that refuses", () => {
     });
   });
 
-  test("a missing password fails at once", async ({ database }) => {
+  test("if the password is missing", async ({ database }) => {
     const url = new URL(database.url);
     url.password = "";
     expect(await refusal(url)).toMatchObject({ message: expect.stringContaining("wants a password") });
   });
 
-  test("TLS fails at once", async ({ database }) => {
+  test("if only one side wants TLS", async ({ database }) => {
     expect(await refusal(new URL(`${database.url}?sslmode=require`))).toMatchObject({
       message: expect.stringContaining("TLS"),
     });
   });
 
-  test("the creation of a schema fails at once, with what to grant", async ({ database, cleanup }) => {
+  test("if the user cannot create the schema, and the error says what to grant", async ({ database, cleanup }) => {
     const admin = new Client({ connectionString: database.url });
     await admin.connect();
     cleanup(() => admin.end());
@@ -198,7 +200,7 @@ describe("a PostgreSQL that refuses", () => {
     [url.username, url.password] = [role, "secret"];
     expect(await refusal(url)).toMatchObject({ message: expect.stringMatching(/does not permit.*grant create/) });
 
-    // With the schema made for it, it needs no such right
+    // It needs no such right if the schema exists and is its own
     await admin.query(`create schema "test-postgres" authorization ${role}`);
     const opened = cleanup(await openDatabase<Tables>({ url: url.href }, options));
     expect(await opened.isReachable()).toBe(true);

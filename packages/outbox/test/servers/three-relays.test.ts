@@ -11,7 +11,7 @@ interface Keyed {
   n?: number;
 }
 
-/** What arrived, in its order; a message that arrives again is counted, and has no further effect. */
+/** Records the messages that arrived, in their order, and counts duplicates. */
 class Ledger {
   readonly byKey = new Map<string, (number | undefined)[]>();
   /** In the order of arrival */
@@ -31,7 +31,7 @@ class Ledger {
   }
 }
 
-/** Repeatable chance, so that a failure can be looked at. */
+/** Pseudo-random numbers, the same for each run with one seed, so that a failure can be repeated. */
 function chance(seed: number): () => number {
   let state = seed;
   return () => {
@@ -40,7 +40,7 @@ function chance(seed: number): () => number {
   };
 }
 
-/** Adds under a key, and then, in the same transaction, notes the message's place among those of its key: that of the commits. */
+/** Adds a message under a key and records, in the same transaction, its place among the commits of that key. */
 async function addCounted(database: Database<unknown>, key: string, holdMs: number): Promise<void> {
   await database.transaction(async (tx) => {
     const messageId = await addToOutbox(tx, { topic: "t", key, message: { key } });
@@ -50,10 +50,10 @@ async function addCounted(database: Database<unknown>, key: string, holdMs: numb
   });
 }
 
-describe("three relays on one PostgreSQL", () => {
+describe("Three relays on one PostgreSQL", () => {
   const test = onPostgres;
 
-  test("lose nothing and keep each key's order of commits, with refused publishes and lost connections in the middle (pitfall 48)", async ({
+  test("lose nothing and keep each key's order of commits, despite refused publishes and lost connections (pitfall 48)", async ({
     database,
     location,
     cleanup,
@@ -63,13 +63,13 @@ describe("three relays on one PostgreSQL", () => {
     const ledger = new Ledger();
     const send = async (message: MessageToSend): Promise<void> => {
       await sleep(random() * 4);
-      const luck = random();
-      // Refused, or unknown: it arrived, and its sender does not know
-      if (luck < 0.03) throw new Error("refused");
+      const outcome = random();
+      // Refused; or the outcome is unknown: the message arrived, and its sender does not know
+      if (outcome < 0.03) throw new Error("refused");
       ledger.note(message);
-      if (luck < 0.06) throw new Error("unknown");
+      if (outcome < 0.06) throw new Error("unknown");
     };
-    // Told apart from the relays, since its connections are not cut
+    // Its connections have another name than those of the relays, because they are not cut
     const writer = cleanup(await openDatabase({ url: `${database.url}?application_name=writer` }, options));
     await sql`create table counted (key text, message_id text, n int4)`.execute(writer.kysely);
     const databases = await Promise.all([1, 2, 3].map(() => openDatabase(location, options)));
@@ -82,7 +82,7 @@ describe("three relays on one PostgreSQL", () => {
     const perKey = 40;
     const writing = Promise.all(
       keys.flatMap((key) =>
-        // Two writers per key, which overlap
+        // Two concurrent writers per key
         [1, 2].map(async () => {
           for (let n = 0; n < perKey / 2; n += 1) await addCounted(writer, key, random() * 5);
         }),
@@ -133,7 +133,7 @@ describe("three relays on one PostgreSQL", () => {
     expect([ledger.seen.size, ledger.doubled]).toEqual([300, 0]);
   });
 
-  test("send what took a lower number and committed later (pitfall 48)", async ({ location, cleanup }) => {
+  test("send a message with a lower number that is committed later (pitfall 48)", async ({ location, cleanup }) => {
     const ledger = new Ledger();
     const database = cleanup(await openDatabase(location, options));
     cleanup(startRelay(database, { send: async (message) => ledger.note(message), logger: silent }));
@@ -152,7 +152,7 @@ describe("three relays on one PostgreSQL", () => {
     await expect.poll(() => [...ledger.byKey.keys()]).toEqual(["early", "late"]);
   });
 
-  test("send nothing of a key ahead of a transaction that is still open and added before", async ({
+  test("send no message of a key before those of an earlier transaction that is still open", async ({
     location,
     cleanup,
   }) => {
@@ -170,7 +170,7 @@ describe("three relays on one PostgreSQL", () => {
     const second = database.transaction((tx) =>
       addToOutbox(tx, { topic: "t", key: "key", message: { key: "key", n: 2 } }),
     );
-    // One that comes last of all is through before it
+    // A later transaction with another key does not wait
     await database.transaction((tx) =>
       addToOutbox(tx, { topic: "t", key: "marker", message: { key: "marker", n: 3 } }),
     );
@@ -180,13 +180,10 @@ describe("three relays on one PostgreSQL", () => {
     await expect.poll(() => ledger.byKey.get("key")).toEqual([1, 2]);
   });
 
-  test("take over from one that is frozen in the middle of its key as soon as its connection is gone", async ({
-    location,
-    cleanup,
-  }) => {
+  test("take over the key of a frozen relay as soon as its connection ends", async ({ location, cleanup }) => {
     const ledger = new Ledger();
     const stuck = Promise.withResolvers<void>();
-    const inHand = Promise.withResolvers<void>();
+    const inFlight = Promise.withResolvers<void>();
     const database = cleanup(await openDatabase(location, options));
     await database.transaction(async (tx) => {
       for (const n of [1, 2, 3]) await addToOutbox(tx, { topic: "t", key: "key", message: { key: "key", n } });
@@ -196,19 +193,19 @@ describe("three relays on one PostgreSQL", () => {
     cleanup(
       startRelay(frozen, {
         send: async ({ message, signal }) => {
-          inHand.resolve();
+          inFlight.resolve();
           await stuck.promise;
           late.push([message, signal.aborted]);
         },
         logger: silent,
       }),
     );
-    await inHand.promise;
+    await inFlight.promise;
     cleanup(startRelay(database, { send: async (message) => ledger.note(message), logger: silent, sweepMs: 200 }));
     await sql`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'`.execute(database.kysely);
     await expect.poll(() => ledger.byKey.get("key")).toEqual([1, 2, 3]);
     stuck.resolve();
-    // It had been told, and sends nothing further
+    // Its signal was aborted, and it sends nothing more
     await expect.poll(() => late).toEqual([[{ key: "key", n: 1 }, true]]);
   });
 });

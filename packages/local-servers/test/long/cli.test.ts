@@ -3,7 +3,10 @@ import { expect } from "vitest";
 import { handshake, startProcess } from "../../src/index.ts";
 import { test } from "../../src/vitest/fixtures.ts";
 
-test("local-servers prints where its servers are, and Ctrl-C stops them in time", async ({ broker, cleanup }) => {
+test("The command local-servers prints the addresses of its servers, and Ctrl-C stops them within 5 s", async ({
+  broker,
+  cleanup,
+}) => {
   const program = cleanup(
     await startProcess({
       main: fileURLToPath(new URL("../../src/cli.ts", import.meta.url)),
@@ -22,7 +25,9 @@ test("local-servers prints where its servers are, and Ctrl-C stops them in time"
   await expect(handshake(url, 5_000)).rejects.toThrow("ECONNREFUSED");
 });
 
-test("local-servers that can start none ends with an error that says what to do", async ({ cleanup }) => {
+test("The command local-servers ends with an error that says what to do when no server can be started", async ({
+  cleanup,
+}) => {
   const program = cleanup(
     await startProcess({
       main: fileURLToPath(new URL("../../src/cli.ts", import.meta.url)),

@@ -47,7 +47,7 @@ const cases = [
   { what: "process", source: "machine", isHere: async () => true },
 ] as const;
 
-describe("nothing is left behind", () => {
+describe("Nothing is left behind", () => {
   test.for(cases)(
     "when the process that started $what ($source) is killed with -9",
     async ({ what, source, isHere }, { skip }) => {
@@ -70,7 +70,7 @@ describe("nothing is left behind", () => {
     },
   );
 
-  test("after close, and the watchdog has gone, too", async ({ skip }) => {
+  test("after close: no process, no folder and no watchdog", async ({ skip }) => {
     if (findRabbitMq() === undefined || findPostgres() === undefined)
       skip("needs RabbitMQ and PostgreSQL on this machine");
     const before = new Set(childrenOf(process.pid));

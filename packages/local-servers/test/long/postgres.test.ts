@@ -18,8 +18,8 @@ async function query(url: string, statement: string): Promise<unknown[]> {
   }
 }
 
-describe.each(["container", "machine"] as const)("a PostgreSQL from %s", (source) => {
-  test("keeps its address and what was committed through kill -9 and restart", async ({ skip }) => {
+describe.each(["container", "machine"] as const)("A PostgreSQL from %s", (source) => {
+  test("keeps its address and all committed rows after kill -9 and after restart", async ({ skip }) => {
     await using server = await have(source, skip);
     expect(new URL(server.url).hostname).toBe("127.0.0.1");
     const { url } = await server.createDatabase();
@@ -31,7 +31,7 @@ describe.each(["container", "machine"] as const)("a PostgreSQL from %s", (source
     await expect(query(url, "SELECT number FROM kept")).resolves.toEqual([{ number: 1 }]);
   });
 
-  test("throws out the clients of a database that is closed", async ({ skip }) => {
+  test("disconnects the clients of a database that is closed", async ({ skip }) => {
     await using server = await have(source, skip);
     const database = await server.createDatabase();
     const client = new Client({ connectionString: database.url });
@@ -43,8 +43,8 @@ describe.each(["container", "machine"] as const)("a PostgreSQL from %s", (source
   });
 });
 
-describe("a small disk", () => {
-  test("can be full, and then PostgreSQL writes nothing more until it is free again", async ({ skip }) => {
+describe("A small disk", () => {
+  test("can be filled: PostgreSQL then writes nothing until there is free space again", async ({ skip }) => {
     const { server: found, reason } = await startPostgres({ from: ["machine"], env: {}, diskBytes: 256 * 1024 * 1024 });
     await using server = found ?? skip(reason);
     const disk = server.disk ?? skip("needs root, to mount a disk");
@@ -60,8 +60,8 @@ describe("a small disk", () => {
   });
 });
 
-describe("a named PostgreSQL", () => {
-  test("is used, but not owned: it refuses to be stopped, and close leaves it alone", async ({ skip }) => {
+describe("A named PostgreSQL", () => {
+  test("is used but not owned: stop is refused, and close leaves the server running", async ({ skip }) => {
     const { server: other, reason } = await startPostgres({ from: ["machine", "container"], env: {} });
     await using owned = other ?? skip(reason);
     const { server } = await startPostgres({ env: { DATABASE_URL: owned.url } });
