@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * `local-servers`: starts a RabbitMQ and a PostgreSQL for developing one service, prints where they are as lines for a
- * shell, and holds them until Ctrl-C.
+ * The command `local-servers`: starts a RabbitMQ and a PostgreSQL for the development of a service, prints their addresses as
+ * lines for a shell, and keeps them running until Ctrl-C.
  */
 import { startPostgres } from "./postgres/start.ts";
 import { startRabbitMq } from "./rabbitmq/start.ts";
@@ -17,13 +17,13 @@ try {
   console.log(`export RABBITMQ_MANAGEMENT_URL=${broker.managementUrl}`);
   const { server, reason } = await startPostgres({ from: ["container", "machine"], log: console.error });
   if (server === undefined) {
-    console.error(`No PostgreSQL: the services keep their data in embedded databases. ${reason}`);
+    console.error(`No PostgreSQL: the services use embedded databases. ${reason}`);
   } else {
     started.push(server);
     console.log(`export DATABASE_URL=${server.url}`);
   }
   console.error("Ctrl-C stops and removes them.");
-  // Containers are processes of Docker: nothing else keeps this one here.
+  // Keeps this process running: containers are children of Docker, not of this process.
   setInterval(() => undefined, 2 ** 31 - 1);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
@@ -31,7 +31,7 @@ try {
   stop();
 }
 
-/** What is still being started is ended by the watchdog; a second Ctrl-C leaves all to it. */
+/** The watchdog ends servers that are still starting; after a second Ctrl-C it ends all of them. */
 function stop(): void {
   if (isStopping) process.exit(130);
   isStopping = true;

@@ -1,4 +1,4 @@
-/** What can be told of an AMQP 0-9-1 frame without decoding its payload. */
+/** An AMQP 0-9-1 frame, its payload not decoded. */
 export interface AmqpFrame {
   type: "method" | "header" | "body" | "heartbeat" | "unknown";
   channel: number;
@@ -6,11 +6,11 @@ export interface AmqpFrame {
   method: string | undefined;
   size: number;
   payload: Buffer;
-  /** All of it, from its type to its end */
+  /** The whole frame, from its type to its end octet */
   bytes: Buffer;
 }
 
-/** Method numbers that filters ask for. */
+/** The method numbers that filters compare with `frame.method`. */
 export const amqpMethods = {
   connectionStart: "10.10",
   connectionTune: "10.30",
@@ -38,12 +38,12 @@ export const amqpMethods = {
 
 const frameTypes: Record<number, AmqpFrame["type"]> = { 1: "method", 2: "header", 3: "body", 8: "heartbeat" };
 
-/** Cuts one direction of a connection into frames. */
+/** Splits one direction of a connection into frames. */
 export class FrameReader {
   #rest: Buffer = Buffer.alloc(0);
   #isBeforeHeader: boolean;
 
-  /** @param startsWithHeader true for what a client says: eight bytes of protocol header come first */
+  /** @param startsWithHeader  true for the direction from the client, which begins with a protocol header of eight bytes */
   constructor(startsWithHeader: boolean) {
     this.#isBeforeHeader = startsWithHeader;
   }

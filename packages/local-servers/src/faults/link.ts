@@ -4,12 +4,12 @@ import { type AmqpFrame, FrameReader } from "./amqp-frames.ts";
 
 export type Direction = "to-server" | "to-client";
 
-/** What becomes of an AMQP frame: "hold" keeps it until `release`, "drop" loses it, "cut" loses it and the connection, bytes take its place. */
+/** What happens to an AMQP frame: "hold" keeps it until `release`, "drop" discards it, "cut" discards it and cuts the connection; bytes replace it. */
 export type Verdict = "pass" | "hold" | "drop" | "cut" | Buffer;
 
 export type FrameFilter = (frame: AmqpFrame, direction: Direction, link: Link) => Verdict;
 
-/** `reset` is a lost peer (RST), `end` a connection closed in order (FIN) but without a word of AMQP. */
+/** `reset` sends RST, as a lost peer does; `end` sends FIN, without AMQP's own close. */
 export type CutHow = "reset" | "end";
 
 /** One connection through the proxy. */
@@ -17,11 +17,11 @@ export interface Link {
   readonly id: number;
   readonly bytes: Readonly<Record<Direction, number>>;
   cut(how?: CutHow): void;
-  /** A cable that was cut: what it carries vanishes, and neither side learns of it but by its own means. */
+  /** Acts like a cable that was cut: the data is lost, and each side notices only by its own timeouts. */
   lose(): void;
-  /** Ends one direction in order (FIN); the other goes on. */
+  /** Ends one direction (FIN); the other stays open. */
   halfClose(direction: Direction): void;
-  /** Writes these bytes between two chunks, so that what follows no longer parses. */
+  /** Writes these bytes between two chunks, so that the rest of the stream cannot be parsed. */
   inject(bytes: Buffer, direction: Direction): void;
   freeze(direction?: Direction): void;
   thaw(): void;
@@ -31,9 +31,9 @@ export interface Link {
 export const directions = ["to-server", "to-client"] as const satisfies readonly Direction[];
 const opposite = { "to-server": "to-client", "to-client": "to-server" } as const satisfies Record<Direction, Direction>;
 
-/** What is held back in one direction, in the order in which it came. */
+/** The delayed chunks of one direction, in their order. */
 interface Lane {
-  /** When the last of it may pass, by `performance.now()` */
+  /** When the last chunk may pass, by `performance.now()` */
   until: number;
   held: number;
   last: Promise<void>;
@@ -47,7 +47,7 @@ export class TcpLink implements Link {
   bytesPerSecond = Infinity;
   cutAfter: { bytes: number; direction: Direction } | undefined;
   readonly #sockets: Record<Direction, Socket>;
-  /** What waits while a direction is frozen; null stands for the end of the stream */
+  /** Chunks that wait while a direction is frozen; null is the end of the stream */
   readonly #waiting: Record<Direction, (Buffer | null)[]> = { "to-server": [], "to-client": [] };
   readonly #frozen = new Set<Direction>();
   readonly #held: { direction: Direction; bytes: Buffer }[] = [];
@@ -76,7 +76,7 @@ export class TcpLink implements Link {
         }
       })
       .on("end", () => this.#later(direction, null))
-      // The other side learns of a reset or refused connection in the same way
+      // A reset or refused connection is passed on as a reset
       .on("error", () => {
         if (!this.#isLost) this.cut();
       });
@@ -90,7 +90,7 @@ export class TcpLink implements Link {
     if (typeof verdict === "object") this.#later(direction, verdict);
   }
 
-  /** Never past what came before it, also when the delay has become shorter. */
+  /** Delivers a chunk after the delay, and never before an earlier chunk, even if the delay has become shorter. */
   #later(direction: Direction, bytes: Buffer | null): void {
     const lane = this.#lanes[direction];
     const now = performance.now();
@@ -109,7 +109,7 @@ export class TcpLink implements Link {
   #deliver(direction: Direction, bytes: Buffer | null): void {
     if (this.#isCut) return;
     if (this.#isLost) {
-      // Its own FIN is the last that one side says; the other side never hears it
+      // The FIN of one side closes its own socket; the other side never gets it
       if (bytes === null) this.#sockets[opposite[direction]].destroy();
       return;
     }
@@ -140,7 +140,7 @@ export class TcpLink implements Link {
     }
   }
 
-  /** At once, and whatever is still to be sent to somebody who does not read. */
+  /** Closes both sockets immediately, even if data for a peer that does not read is left. */
   destroy(): void {
     this.cut();
     for (const direction of directions) this.#sockets[direction].destroy();
@@ -162,7 +162,7 @@ export class TcpLink implements Link {
   freeze(direction?: Direction): void {
     for (const one of direction === undefined ? directions : [direction]) {
       this.#frozen.add(one);
-      // Not read any more, so that the sender's own buffers fill up
+      // Stops reading, so that the sender's own buffers fill up
       this.#sockets[opposite[one]].pause();
     }
   }

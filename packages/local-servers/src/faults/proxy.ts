@@ -2,38 +2,46 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { type CutHow, type Direction, directions, type FrameFilter, type Link, TcpLink } from "./link.ts";
 
-/** A TCP proxy in front of one server. What is said of the proxy holds for its links, those that come later included. */
+/** A TCP proxy in front of one server. Its faults apply to all its links, including later ones. */
 export interface Proxy extends AsyncDisposable {
   /** The server's URL with this proxy's port: same credentials, same path */
   readonly url: string;
   readonly port: number;
-  /** The connections that stand now, oldest first */
+  /** The open connections, oldest first */
   readonly links: readonly Link[];
   readonly connections: number;
-  /** Connections since the start, those refused not counted */
+  /** The number of connections since the start, without refused ones */
   readonly accepted: number;
   cut(how?: CutHow): void;
-  /** Cuts the next connection as soon as so many bytes have gone that way, for instance in the middle of set-up. */
+  /** Cuts the next connection after so many bytes in this direction, for instance in the middle of its set-up. */
   cutAfter(bytes: number, direction: Direction): void;
-  /** Forwards nothing, one way or both, and keeps the sockets open, as a dead link does. */
+  /** Forwards nothing, in one direction or both, and keeps the sockets open, as a dead link does. */
   freeze(direction?: Direction): void;
-  /** Forwards what has piled up, and goes on. */
+  /** Forwards the data that has accumulated, and resumes. */
   thaw(): void;
-  /** Passes each AMQP frame by this first, on links made from now on and on those that stand. Without one everything passes. */
+  /** Calls `filter` for each AMQP frame, on open links and on later ones. `undefined` lets everything pass. */
   filter(filter: FrameFilter | undefined): void;
   /** Forwards the frames that a filter held, in their order. */
   release(): void;
-  /** New connections are reset at once; those that stand stay. */
+  /** Resets new connections immediately; open ones stay open. */
   refuse(): void;
   accept(): void;
-  /** Holds each chunk for so long, both ways. 0 ends that. */
+  /** Delays each chunk in both directions. 0 ends it. */
   delay(ms: number): void;
-  /** Lets so many bytes pass in a second, each way of each link. Infinity ends that. */
+  /** Limits each direction of each link to so many bytes per second. Infinity ends it. */
   throttle(bytesPerSecond: number): void;
   close(): Promise<void>;
 }
 
-/** @param targetUrl an `amqp:` or `postgres:` URL; filters need the first */
+/**
+ * Starts a TCP proxy on a free port of 127.0.0.1.
+ * @param targetUrl  the server: an `amqp:` or `postgres:` URL; filters need `amqp:`
+ * @example
+ * await using proxy = await startProxy(vhost.url);
+ * const amqp = await connect(proxy.url, options);
+ * proxy.filter(({ method }) => (method === amqpMethods.basicAck ? "hold" : "pass")); // no confirm arrives
+ * proxy.cut();
+ */
 export async function startProxy(targetUrl: string): Promise<Proxy> {
   const target = new URL(targetUrl);
   const isAmqp = target.protocol === "amqp:";
@@ -54,7 +62,7 @@ class TcpProxy implements Proxy {
   #frozen = new Set<Direction>();
   #delayMs = 0;
   #bytesPerSecond = Infinity;
-  /** Lost links have no client any more, or no server: until both are gone, they are to be closed */
+  /** All links with an open socket, including lost ones, whose client or server may have closed already */
   readonly #unclosed = new Set<TcpLink>();
   #filter: FrameFilter | undefined;
   #cutNext: { bytes: number; direction: Direction } | undefined;

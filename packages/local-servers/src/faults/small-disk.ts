@@ -3,19 +3,19 @@ import { join } from "node:path";
 import { type Account, execute } from "../processes/private-process.ts";
 import { guard } from "../processes/watchdog.ts";
 
-/** A disk of a server's own, which can be full. */
+/** A small disk of one server, which can be filled. */
 export interface SmallDisk {
-  /** Takes what is free of it, to the last block. */
+  /** Fills it to the last block. */
   fill(): Promise<void>;
   free(): Promise<void>;
 }
 
-/** Small disks are mounted (tmpfs), which only root may do, on Linux. */
+/** True for root on Linux: a small disk is a mounted tmpfs. */
 export function canMountDisks(): boolean {
   return process.platform === "linux" && process.getuid?.() === 0;
 }
 
-/** @param folder  an existing one, which the disk then hides */
+/** @param folder  an existing folder, whose content the disk hides */
 export async function mountSmallDisk(
   folder: string,
   bytes: number,
@@ -33,7 +33,7 @@ export async function mountSmallDisk(
         const chunk = Buffer.alloc(bsize * 16);
         for (let left = bavail * bsize; left > 0; left -= chunk.length) await file.write(chunk);
       } catch (error) {
-        // Somebody else took the last blocks meanwhile: full is full
+        // Another process took the last blocks: the disk is full all the same
         if (!(error instanceof Error && "code" in error && error.code === "ENOSPC")) throw error;
       } finally {
         await file.close();

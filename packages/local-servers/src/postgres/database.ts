@@ -3,11 +3,14 @@ import { Client } from "pg";
 
 export interface Database extends AsyncDisposable {
   readonly url: string;
-  /** Drops it; its clients are thrown out. */
+  /** Drops it and disconnects its clients. */
   close(): Promise<void>;
 }
 
-/** @param serverUrl of any database of the server, with a user that may create databases */
+/**
+ * Creates an empty database with a random name.
+ * @param serverUrl  URL of any database of the server, with a user that may create databases
+ */
 export async function createDatabase(serverUrl: string): Promise<Database> {
   const name = `test_${randomBytes(6).toString("hex")}`;
   await query(serverUrl, `CREATE DATABASE ${name}`);
@@ -18,7 +21,7 @@ export async function createDatabase(serverUrl: string): Promise<Database> {
   return { url: url.href, close, [Symbol.asyncDispose]: close };
 }
 
-/** @returns what the server says of itself, such as "17.2" */
+/** @returns the server's version, such as "17.2" */
 export async function postgresVersion(url: string): Promise<string> {
   const [row] = await query(url, "SHOW server_version");
   return String(row?.["server_version"]).split(" ")[0] ?? "";

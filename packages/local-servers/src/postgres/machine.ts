@@ -13,7 +13,7 @@ import {
 import type { ServerEngine } from "../processes/server-engine.ts";
 import { mountSmallDisk, type SmallDisk } from "../faults/small-disk.ts";
 
-/** @returns the folder of initdb and postgres, the newest if there are several, or undefined when it is not installed */
+/** @returns the folder of initdb and postgres (the newest version), or undefined when PostgreSQL is not installed */
 export function findPostgres(): string | undefined {
   const installed = globSync(["/usr/lib/postgresql/*/bin/initdb", "/opt/homebrew/opt/postgresql@*/bin/initdb"]);
   const [newest] = installed.toSorted((one, other) => versionIn(other) - versionIn(one));
@@ -27,8 +27,8 @@ function versionIn(path: string): number {
 }
 
 /**
- * A cluster of its own of the PostgreSQL installed on this machine: own folder, under an unprivileged user, on 127.0.0.1 only.
- * @param diskBytes  its data is on a disk of that size. @default the folder's own disk
+ * Creates a private cluster of the PostgreSQL installed on this machine: in its own folder, as an unprivileged user, on 127.0.0.1 only.
+ * @param diskBytes  puts its data on a disk of that size. @default the disk of the folder
  */
 export async function createPostgresCluster(
   programs: string,
@@ -84,9 +84,9 @@ class ClusterEngine implements ServerEngine {
       listen_addresses: "127.0.0.1",
       unix_socket_directories: "",
       max_connections: 200,
-      // A killed server loses nothing by this, only a machine that loses its power
+      // A killed server loses nothing without fsync; only a machine that loses its power does
       fsync: "off",
-      // A small disk is full soon enough without old log
+      // Without old log files, so that a small disk is not full from the start
       ...(this.disk !== undefined && { min_wal_size: "32MB", max_wal_size: "64MB" }),
     };
     const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
@@ -102,7 +102,7 @@ class ClusterEngine implements ServerEngine {
     );
   }
 
-  /** "Fast" in PostgreSQL's words: clients are thrown out, all is written. */
+  /** PostgreSQL's "fast" shutdown: disconnects clients and writes everything. */
   async stop(): Promise<void> {
     await this.#process?.end("SIGINT");
   }
@@ -131,7 +131,7 @@ class ClusterEngine implements ServerEngine {
     return lastLines(join(this.#folder.path, "output.log"));
   }
 
-  /** SIGQUIT ends its children with it, at once. */
+  /** Sends SIGQUIT, which ends the server and its children immediately. */
   async remove(): Promise<void> {
     await this.#process?.end("SIGQUIT");
     await this.#folder.remove();

@@ -36,17 +36,20 @@ export class OwnedPostgres implements Postgres {
   }
 
   async start(): Promise<void> {
-    await retryUntil("PostgreSQL's start", () => this.#startOnce(), {
+    await retryUntil("PostgreSQL accepts connections", () => this.#startOnce(), {
       timeoutMs: 60_000,
-      giveUp: async () => (this.#isClosed ? "it was closed meanwhile" : undefined),
+      giveUp: async () => (this.#isClosed ? "it was closed" : undefined),
     }).catch(async (error: unknown) => {
-      throw new Error(`PostgreSQL did not start. Its last lines:\n${await this.#engine.lastOutput()}`, {
-        cause: error,
-      });
+      throw new Error(
+        `PostgreSQL did not accept connections within 60 s of its start. Its last lines:\n${await this.#engine.lastOutput()}`,
+        {
+          cause: error,
+        },
+      );
     });
   }
 
-  /** After a kill -9 it ends by itself while children of the killed one still hold its memory: then it is started again. */
+  /** After kill -9 a new server exits while children of the killed one hold its shared memory: then it is started again. */
   async #startOnce(): Promise<void> {
     if (!(await this.#engine.isRunning())) await this.#engine.start();
     await query(this.url, "SELECT 1");

@@ -9,22 +9,22 @@ import { type Postgres, type PostgresSource, postgresSources } from "./server.ts
 const postgresImage = "postgres:17";
 
 export interface StartPostgresOptions {
-  /** Where to look, in this order. @default all three, as `postgresSources` has them */
+  /** The sources to try, in this order. @default `postgresSources` */
   from?: readonly PostgresSource[];
-  /** Told of each step that takes long. @default nobody */
+  /** Called with a line before each step that takes long. @default no log */
   log?: (line: string) => void;
-  /** Where `DATABASE_URL` and `POSTGRES_FROM` are read. @default process.env */
+  /** The environment with `DATABASE_URL` and `POSTGRES_FROM`. @default process.env */
   env?: NodeJS.ProcessEnv;
-  /** Puts a private cluster on a disk of its own of that size, where this machine lets us: Linux, as root. @default the usual disk */
+  /** Puts a private cluster on a small disk of that size. Only as root on Linux, else ignored. @default the usual disk */
   diskBytes?: number;
 }
 
-/** Either a server or why there is none: tests that need one are then skipped with that reason. */
+/** Either a server, or the reason why there is none; tests that need one are skipped with this reason. */
 export type PostgresResult = { server: Postgres; reason: undefined } | { server: undefined; reason: string };
 
 /**
- * Gets a real PostgreSQL: the first that can be had. `POSTGRES_FROM=container` (or another source) insists on one.
- * @throws Error when the one that `DATABASE_URL` names does not answer, or when what POSTGRES_FROM insists on is not to be had
+ * Starts a real PostgreSQL, or uses a named one: the first source that works. `POSTGRES_FROM=container` allows this source only.
+ * @throws Error when the server of `DATABASE_URL` does not answer, or when the source of `POSTGRES_FROM` does not work
  */
 export async function startPostgres(options: StartPostgresOptions = {}): Promise<PostgresResult> {
   const { log = () => {}, env = process.env } = options;
@@ -57,7 +57,7 @@ function sourceFromEnvironment(env: NodeJS.ProcessEnv): PostgresSource | undefin
   return source;
 }
 
-/** Each returns the server, or the reason why there is none to be had this way. */
+/** Each returns a server, or the reason why this source has none. */
 const ways: Record<
   PostgresSource,
   (env: NodeJS.ProcessEnv, log: (line: string) => void, diskBytes: number | undefined) => Promise<Postgres | string>
@@ -69,7 +69,7 @@ const ways: Record<
     log(`Using the PostgreSQL that DATABASE_URL names, at ${host}`);
     await query(url, "SELECT 1").catch((error: unknown) => {
       throw new Error(
-        `The PostgreSQL at ${host}, which DATABASE_URL names, does not answer. Is it running, are the credentials right?`,
+        `The PostgreSQL at ${host} (DATABASE_URL) does not answer. Check that it runs and that the credentials are correct.`,
         {
           cause: error,
         },
@@ -81,7 +81,7 @@ const ways: Record<
     const containers = await import("../processes/container.ts");
     const missing = await containers.whyNoContainers();
     if (missing !== undefined) return missing;
-    if (!(await containers.hasImage(postgresImage))) log(`Fetching the image ${postgresImage}, this once`);
+    if (!(await containers.hasImage(postgresImage))) log(`Downloading the image ${postgresImage}; this happens once`);
     log(`Starting PostgreSQL in a container (${postgresImage})`);
     const [port = 0] = await freePorts(1);
     const password = randomBytes(12).toString("hex");
@@ -89,7 +89,7 @@ const ways: Record<
       image: postgresImage,
       ports: { 5432: port },
       environment: { POSTGRES_PASSWORD: password },
-      // A killed server loses nothing without fsync, only a machine that loses its power does
+      // A killed server loses nothing without fsync; only a machine that loses its power does
       command: ["postgres", "-c", "fsync=off", "-c", "full_page_writes=off"],
       startedMessage: /ready to accept connections/,
     });
@@ -110,7 +110,9 @@ const ways: Record<
 function namedPostgres(url: string, host: string): Postgres {
   const refuse = (): Promise<never> =>
     Promise.reject(
-      new Error(`The PostgreSQL at ${host} is yours (DATABASE_URL): it is used, but not stopped or killed.`),
+      new Error(
+        `The PostgreSQL at ${host} (DATABASE_URL) is not owned by this process. It can be used, but not started, stopped or killed.`,
+      ),
     );
   return {
     url,

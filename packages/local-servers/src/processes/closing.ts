@@ -6,9 +6,9 @@ export type Closeable = AsyncDisposable | Disposable | (() => unknown);
 const timeoutOfEachMs = 60_000;
 
 /**
- * Closes what was opened, newest first, and all of it, also when one fails. Each has a time limit: vitest sets none to what a fixture
- * cleans up, so that a run with something that does not close would not end.
- * @throws Error what failed, or what was not closed in time; AggregateError when that are several
+ * Closes all resources, newest first, even if some fail. Each has a time limit, since vitest has none for the cleanup of
+ * a fixture: without it, a run with a resource that does not close would never end.
+ * @throws Error of the resource that failed or was not closed in time; AggregateError if there are several
  */
 export async function closeAll(
   opened: readonly Closeable[],
@@ -17,12 +17,10 @@ export async function closeAll(
   const errors: unknown[] = [];
   for (const [index, one] of [...opened.entries()].toReversed()) {
     const late = (): Error =>
-      new Error(
-        `What was opened as ${index + 1} of ${opened.length}, ${nameOf(one)}, was not closed within ${timeoutMs} ms.`,
-      );
+      new Error(`Resource ${index + 1} of ${opened.length}, ${nameOf(one)}, was not closed within ${timeoutMs} ms.`);
     await within(close(one), timeoutMs, late).catch((error: unknown) => errors.push(error));
   }
-  if (errors.length > 1) throw new AggregateError(errors, `${errors.length} of what was opened could not be closed.`);
+  if (errors.length > 1) throw new AggregateError(errors, `${errors.length} resources failed to close.`);
   if (errors.length === 1) throw errors[0];
 }
 
@@ -34,6 +32,6 @@ async function close(opened: Closeable): Promise<void> {
 
 function nameOf(opened: Closeable): string {
   if (typeof opened === "function") return `a function: ${String(opened).slice(0, 60)}`;
-  // Those of node:fs have no prototype
+  // Disposables of node:fs have no prototype
   return "constructor" in opened ? opened.constructor.name : "an object";
 }

@@ -14,17 +14,17 @@ export interface ContainerOptions {
   environment?: Record<string, string>;
   /** Instead of the image's own arguments. @default those of the image */
   command?: string[];
-  /** Path in the container → content, with its permissions unless anybody may read it */
+  /** Path in the container → content, with its mode unless all users may read it */
   files?: Record<string, string | { content: string; mode: number }>;
-  /** A broker's data folder is named after it. @default "local-servers" */
+  /** RabbitMQ names its data folder after it. @default "local-servers" */
   hostname?: string;
-  /** A network, as `createNetwork` returned it, on which others find it by its host name; its published ports are not there */
+  /** The id of a network from `createNetwork`, in which other containers find this one by its host name. Published ports are not part of it */
   network?: string;
-  /** What it prints when its first start is through */
+  /** The line that it prints at the end of its first start */
   startedMessage: RegExp;
 }
 
-/** Publishes on 127.0.0.1 only, which testcontainers has no option for, and tells of the container before it starts. */
+/** Publishes ports on 127.0.0.1 only, for which testcontainers has no option, and reports the container's id before the start. */
 class LocalContainer extends GenericContainer {
   onCreated: (id: string) => Promise<void> | void = () => {};
 
@@ -39,7 +39,7 @@ class LocalContainer extends GenericContainer {
   }
 }
 
-/** @returns why no container can be started on this machine, or undefined when a Docker engine answers */
+/** @returns why this machine cannot start containers, or undefined when a Docker engine answers */
 export async function whyNoContainers(): Promise<string | undefined> {
   try {
     await getContainerRuntimeClient();
@@ -50,15 +50,15 @@ export async function whyNoContainers(): Promise<string | undefined> {
 }
 
 /**
- * Where the ports are reached that containers publish. In a container of its own testcontainers takes the Docker network's gateway for the
- * engine's host; that is an address of this machine when the engine runs in here, too, or shares our network.
+ * Finds the address at which the published ports of containers are reached. If this process runs in a container, testcontainers assumes
+ * that the gateway of the Docker network is the engine's host. It is an address of this machine if the engine runs here or shares our network.
  */
 export async function containerHost(): Promise<string> {
   const { host } = (await getContainerRuntimeClient()).info.containerRuntime;
   return host === "localhost" || (await isOurs(host)) ? "127.0.0.1" : host;
 }
 
-/** Nobody can listen on another's address. Node.js lists no interface that is idle, as Docker's is without a container. */
+/** Tries to listen, which works on own addresses only. Node.js does not list idle interfaces, such as Docker's without a container. */
 async function isOurs(host: string): Promise<boolean> {
   const server = createServer().listen(0, host);
   try {
@@ -71,7 +71,7 @@ async function isOurs(host: string): Promise<boolean> {
   }
 }
 
-/** A server in a container, made by testcontainers and then driven through the Docker engine's own API. */
+/** A server in a container: created by testcontainers, then controlled through the Docker engine's own API. */
 export class ContainerEngine implements ServerEngine {
   /** Where the published ports are reached: localhost, except with a remote Docker engine */
   readonly host: string;
@@ -97,7 +97,7 @@ export class ContainerEngine implements ServerEngine {
       .withLabels({ "local-servers.started-by": String(process.pid) })
       .withWaitStrategy(Wait.forLogMessage(options.startedMessage))
       .withStartupTimeout(180_000)
-      // Our watchdog removes it: the one of testcontainers would itself stay for ten seconds after the end
+      // Our watchdog removes it: the one of testcontainers keeps running for ten seconds after the end
       .withAutoCleanup(false);
     if (options.command !== undefined) container.withCommand(options.command);
     let created: ContainerEngine | undefined;
@@ -110,9 +110,12 @@ export class ContainerEngine implements ServerEngine {
     } catch (error) {
       const output = await created?.lastOutput().catch(() => "");
       await created?.remove();
-      throw new Error(`The container of ${options.image} did not start. ${output ?? ""}`, { cause: error });
+      throw new Error(
+        `The container of ${options.image} did not print ${options.startedMessage} within 180 s, or ended. Its last lines:\n${output ?? ""}`,
+        { cause: error },
+      );
     }
-    if (created === undefined) throw new Error(`testcontainers started ${options.image} without telling its id`);
+    if (created === undefined) throw new Error(`testcontainers started ${options.image} without reporting its id`);
     return created;
   }
 
@@ -146,7 +149,7 @@ export class ContainerEngine implements ServerEngine {
     await this.#container.unpause();
   }
 
-  /** Onto its network, if it has one. */
+  /** Connects it to its network, if it has one. */
   async join(): Promise<void> {
     const { network, hostname = "" } = this.#options;
     if (network === undefined) return;
@@ -156,7 +159,7 @@ export class ContainerEngine implements ServerEngine {
       .connect({ Container: this.#container.id, EndpointConfig });
   }
 
-  /** Off its network, as if the cable were pulled: nobody there is told. Its published ports go on. */
+  /** Disconnects it from its network like a pulled cable: no peer is notified. Its published ports still work. */
   async leave(): Promise<void> {
     const { network } = this.#options;
     if (network === undefined) return;
@@ -174,7 +177,7 @@ export class ContainerEngine implements ServerEngine {
 
   async lastOutput(): Promise<string> {
     const output = await this.#container.logs({ stdout: true, stderr: true, tail: 20, follow: false });
-    // Each chunk comes with a binary header of eight bytes
+    // Each chunk begins with a binary header of eight bytes
     return output.toString("utf8").replaceAll(/[^\x20-\x7e\n]/g, "");
   }
 
@@ -184,7 +187,7 @@ export class ContainerEngine implements ServerEngine {
   }
 }
 
-/** A network between containers, by which nothing else is reached. */
+/** Creates a network between containers, without access to anything else. */
 export async function createNetwork(): Promise<{ id: string; remove: () => Promise<void> }> {
   const { container } = await getContainerRuntimeClient();
   const Name = `local-servers-${randomBytes(6).toString("hex")}`;
@@ -197,7 +200,7 @@ export async function createNetwork(): Promise<{ id: string; remove: () => Promi
   return { id: network.id, remove };
 }
 
-/** Whether the image is here already, so that a long download can be announced. */
+/** Whether the image is on this machine; if not, the caller can log that the start takes longer. */
 export async function hasImage(image: string): Promise<boolean> {
   const client = await getContainerRuntimeClient();
   try {

@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:net";
 
 /**
- * Ports on 127.0.0.1 that nobody listens on, below those that the system hands to clients: a port that stays ours while
- * its server is down must not be taken meanwhile, be it by a client that connects to itself.
+ * Finds free ports on 127.0.0.1, below the range from which the system chooses ports for clients: otherwise a client could take
+ * the port of a server that is down for a moment, even by a connection to itself.
  */
 export async function freePorts(count: number): Promise<number[]> {
   const held: { port: number; server: Server }[] = [];

@@ -9,16 +9,19 @@ import { guard } from "./watchdog.ts";
 
 export const execute = promisify(execFile);
 
-/** A user of this machine; undefined stands for the one that we are. */
+/** A user of this machine; undefined is the user of this process. */
 export type Account = { uid: number; gid: number } | undefined;
 
-/** Servers do not run as root: the first of these users that exists, or nobody in particular when we are not root. */
+/** Servers do not run as root. @returns the first of these users that exists, else `nobody`; undefined unless this process is root */
 export async function unprivilegedAccount(...names: string[]): Promise<Account> {
   if (process.getuid?.() !== 0) return undefined;
   const passwd = await readFile("/etc/passwd", "utf8");
   const users = new Map(passwd.split("\n").map((line) => [line.split(":")[0], line.split(":")] as const));
   const user = [...names, "nobody"].map((name) => users.get(name)).find((fields) => fields !== undefined);
-  if (user === undefined) throw new Error("No unprivileged user to run a server under: /etc/passwd has no nobody.");
+  if (user === undefined)
+    throw new Error(
+      'A server must not run as root, and /etc/passwd has no user "nobody". Create one, or do not run this as root.',
+    );
   return { uid: Number(user[2]), gid: Number(user[3]) };
 }
 
@@ -45,7 +48,7 @@ export async function privateFolder(name: string, account: Account, parent = tmp
   };
 }
 
-/** A server process of our own, in a session of its own, so that Ctrl-C in a terminal does not reach it. */
+/** A server process in its own session, so that Ctrl-C in a terminal does not reach it. */
 export class PrivateProcess {
   readonly #child: ChildProcess;
   readonly #ended: Promise<unknown>;
@@ -55,7 +58,7 @@ export class PrivateProcess {
     this.#ended = once(child, "exit").finally(release);
   }
 
-  /** @param options.output file that stdout and stderr are appended to */
+  /** @param options.output  the file to which stdout and stderr are appended */
   static async start(
     command: string,
     args: string[],
@@ -79,14 +82,14 @@ export class PrivateProcess {
     if (this.isRunning) this.#child.kill(signal);
   }
 
-  /** Sends a signal that ends it, and resolves when it has ended. */
+  /** Sends a signal and resolves when the process has ended. */
   async end(signal: NodeJS.Signals): Promise<void> {
     this.signal(signal);
     await this.#ended;
   }
 }
 
-/** The last lines of a server's output, for error messages. */
+/** Reads the last lines of a server's output, for error messages. */
 export async function lastLines(file: string, count = 20): Promise<string> {
   const text = await readFile(file, "utf8").catch(() => "");
   return text.trimEnd().split("\n").slice(-count).join("\n");

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * Tries until it succeeds.
- * @param options.giveUp tells after a failure why trying again is in vain
- * @throws Error with what was awaited and the last failure as its cause
+ * Repeats `attempt` until it succeeds.
+ * @param awaited  what the caller waits for, as a sentence: "RabbitMQ accepts connections"
+ * @param options.giveUp  called after a failure; returns the reason if further attempts are useless
+ * @throws Error that says what was awaited and for how long, with the last failure as its cause
  */
 export async function retryUntil<T>(
   awaited: string,
@@ -20,7 +21,7 @@ export async function retryUntil<T>(
         (await giveUp?.()) ?? (performance.now() > deadline ? `not within ${timeoutMs / 1000} s` : undefined);
       if (reason !== undefined) {
         const last = error instanceof Error ? error.message : String(error);
-        throw new Error(`${awaited}: ${reason} (last: ${last})`, { cause: error });
+        throw new Error(`Waited until ${awaited}: ${reason}. Last error: ${last}`, { cause: error });
       }
     }
     await sleep(intervalMs);

@@ -1,19 +1,19 @@
-/** A server that can be mistreated, wherever it runs: a container or a private process of this machine. */
+/** Starts, stops and breaks one server, in a container or as a process of this machine. */
 export interface ServerEngine {
-  /** Resolves when it has been started; whether it answers yet is the caller's question. */
+  /** Resolves when the process has started; it may not accept connections yet. */
   start(): Promise<void>;
-  /** In good order; resolves when it has ended. */
+  /** Stops it gracefully; resolves when it has ended. */
   stop(): Promise<void>;
-  /** `kill -9`; resolves when it has ended. */
+  /** Sends `kill -9`; resolves when it has ended. */
   kill(): Promise<void>;
   freeze(): Promise<void>;
   thaw(): Promise<void>;
   /** Runs a command line tool of the server, such as rabbitmqctl, beside it. */
   run(command: string, args: string[]): Promise<void>;
-  /** Whether it runs now: it may have ended by itself. */
+  /** False if it was stopped or ended by itself. */
   isRunning(): Promise<boolean>;
-  /** The last lines that it printed, for error messages. */
+  /** Returns the last lines that it printed, for error messages. */
   lastOutput(): Promise<string>;
-  /** Ends it at once and removes its data. */
+  /** Kills it and removes its data. */
   remove(): Promise<void>;
 }

@@ -7,15 +7,15 @@ import { guard } from "./watchdog.ts";
 import { within } from "./within.ts";
 
 export interface StartProcessOptions {
-  /** Path of a TypeScript or JavaScript file, run by the Node.js that runs this. Either this or `command` */
+  /** Path of a TypeScript or JavaScript file, run by the same Node.js as this process. Give either this or `command` */
   main?: string;
-  /** A program; nothing is interpreted by a shell */
+  /** A program, started without a shell */
   command?: string;
   args?: readonly string[];
   /** The process gets these, and PATH, HOME, LANG, TMPDIR and NODE_COMPILE_CACHE of this process; nothing else of its environment */
   env?: Readonly<Record<string, string | undefined>>;
   cwd?: string;
-  /** For messages. @default the file's name */
+  /** For error messages. @default the name of the file */
   name?: string;
   /** Whether to wait for the JSON line with `"msg":"ready"`. @default true with `main`, else false */
   waitForReady?: boolean;
@@ -23,10 +23,10 @@ export interface StartProcessOptions {
   readyTimeoutMs?: number;
 }
 
-/** How long what has ended is read on. */
+/** How long the output of an ended process is still read: its own children may keep it open. */
 const outputTimeoutMs = 5_000;
 
-/** A line of stdout or stderr; `json` is what it says if it is a JSON object, as the services' log lines are. */
+/** A line of stdout or stderr; `json` is its content if it is a JSON object, as the services' log lines are. */
 export interface OutputLine {
   stream: "stdout" | "stderr";
   text: string;
@@ -36,41 +36,44 @@ export interface OutputLine {
 export interface Exit {
   code: number | null;
   signal: NodeJS.Signals | null;
-  /** From the signal (or, when it ended by itself, from its start) to its end */
+  /** Milliseconds from the signal to its end; from its start if it ended by itself */
   ms: number;
 }
 
 export interface ServiceProcess extends AsyncDisposable {
   readonly name: string;
   readonly pid: number;
-  /** From the ready line; 0 before it, and when that names none */
+  /** The port in the ready line; 0 before that line, and if it has none */
   readonly port: number;
   /** `http://127.0.0.1:port` */
   readonly url: string;
   readonly lines: readonly OutputLine[];
   readonly isRunning: boolean;
   readonly exited: Promise<Exit>;
-  /** Calls back for each line from now on. @returns to stop that */
+  /** Calls `listener` for each further line. @returns a function that stops it */
   onLine(listener: (line: OutputLine) => void): () => void;
   /** Writes to its stdin. */
   write(text: string): void;
   /** Closes its stdin. */
   endInput(): void;
-  /** SIGTERM, or the signal given; resolves when it has ended. @throws Error when it has not within `timeoutMs` (20 s) */
+  /** Sends SIGTERM or `signal`; resolves when it has ended. @throws Error when it has not ended within `timeoutMs` (default 20 s) */
   stop(options?: { signal?: NodeJS.Signals; timeoutMs?: number }): Promise<Exit>;
-  /** `kill -9` */
+  /** Sends `kill -9`; resolves when it has ended. */
   kill(): Promise<Exit>;
   signal(signal: NodeJS.Signals): void;
-  /** SIGSTOP: it holds its sockets and does nothing. */
+  /** Sends SIGSTOP: the process keeps its sockets open and does nothing. */
   freeze(): void;
   thaw(): void;
-  /** Ends it at once if it still runs. */
+  /** Kills it if it still runs. */
   close(): Promise<void>;
 }
 
 /**
- * Starts a service as a user does, and resolves when it says that it is ready.
- * @throws Error with its last lines when it ends before that, or is not ready in time
+ * Starts a service as a user does, and resolves when it logs `"msg":"ready"`.
+ * @throws Error with its last lines when it ends before that, or does not log it within `readyTimeoutMs`
+ * @example
+ * await using service = await startProcess({ main: "services/reporting/src/main.ts", env: { AMQP_URL: vhost.url, PORT: "0" } });
+ * await fetch(`${service.url}/readyz`);
  */
 export async function startProcess(options: StartProcessOptions): Promise<ServiceProcess> {
   const { main, args = [], cwd, readyTimeoutMs = 30_000 } = options;
@@ -84,7 +87,7 @@ export async function startProcess(options: StartProcessOptions): Promise<Servic
     cwd,
     env: { ...Object.fromEntries(inherited), ...options.env },
     stdio: ["pipe", "pipe", "pipe"],
-    // A session of its own: Ctrl-C in a terminal is for us alone, and we tell it
+    // In its own session: Ctrl-C in a terminal reaches this process only, which then stops it
     detached: true,
   });
   await once(child, "spawn");
@@ -124,7 +127,7 @@ class ChildService implements ServiceProcess {
     child.on("exit", (code, signal) => {
       release();
       const exit = { code, signal, ms: Math.round(performance.now() - this.#since) };
-      // "close" comes when all output has been read, which a child of its own may keep open
+      // "close" follows when all output has been read; a child of the process may keep the output open
       const timer = setTimeout(() => resolve(exit), outputTimeoutMs);
       child.on("close", () => {
         clearTimeout(timer);
@@ -152,13 +155,13 @@ class ChildService implements ServiceProcess {
 
   async ready(timeoutMs: number): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const look = ({ json }: OutputLine): void => {
+    const checkReady = ({ json }: OutputLine): void => {
       if (json?.["msg"] !== "ready") return;
       if (typeof json["port"] === "number") this.port = json["port"];
       resolve();
     };
-    const off = this.onLine(look);
-    this.lines.forEach(look);
+    const off = this.onLine(checkReady);
+    this.lines.forEach(checkReady);
     const timer = setTimeout(
       () => reject(this.#failure(`did not log "msg":"ready" within ${timeoutMs} ms`)),
       timeoutMs,

@@ -1,4 +1,4 @@
-/** The process that `guard` starts: when its parent has ended, whatever the parent left behind goes. */
+/** The process that `guard` starts: when its parent has ended, it removes everything that the parent left behind. */
 import { spawnSync } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { createInterface } from "node:readline";
@@ -16,7 +16,7 @@ for (const duty of left) {
   if ("pid" in duty) kill(duty.pid);
 }
 for (const duty of left) {
-  // Lazily: what is being killed may have files open there still
+  // Lazily: a process that is being killed may still have open files there
   if ("mount" in duty) spawnSync("umount", ["--lazy", duty.mount]);
 }
 for (const duty of left) {
@@ -24,7 +24,7 @@ for (const duty of left) {
   if ("container" in duty) await removeContainer(duty.container);
 }
 for (const duty of left) {
-  // It goes only when nobody is on it
+  // A network can be removed only when no container is connected to it
   if ("network" in duty) await removeNetwork(duty.network);
 }
 
@@ -32,7 +32,7 @@ function kill(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch {
-    // It has ended by itself
+    // The process has ended by itself
   }
 }
 

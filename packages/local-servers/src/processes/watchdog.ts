@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** What must not outlive this process. */
+/** A thing that must not outlive this process. */
 export type Duty =
   | { pid: number }
   | { folder: string }
@@ -17,19 +17,19 @@ let lastId = 0;
 const open = new Set<number>();
 
 /**
- * Has something removed should this process end without having done so itself, even by `kill -9`: a small child notices
- * that the pipe from here has closed, and does it.
- * @returns to be called when it has been removed in good order
+ * Makes sure that a thing is removed when this process ends without removing it, even by `kill -9`: a small child process notices
+ * that the pipe from this process has closed, and removes it.
+ * @returns a function to call when the thing has been removed
  */
 export function guard(duty: Duty): () => void {
   lastId += 1;
   const id = lastId;
   open.add(id);
   watchdog ??= startWatchdog();
-  tell(watchdog, { id, duty });
+  send(watchdog, { id, duty });
   return () => {
     if (!open.delete(id) || watchdog === undefined) return;
-    tell(watchdog, { id, done: true });
+    send(watchdog, { id, done: true });
     if (open.size === 0) {
       watchdog.stdin?.end();
       watchdog = undefined;
@@ -39,7 +39,7 @@ export function guard(duty: Duty): () => void {
 
 function startWatchdog(): ChildProcess {
   const main = fileURLToPath(new URL(`./watchdog-main${extname(import.meta.url)}`, import.meta.url));
-  // Detached: Ctrl-C in a terminal is not for it
+  // Detached, so that Ctrl-C in a terminal does not reach it
   const child = spawn(process.execPath, [main], {
     stdio: ["pipe", "ignore", "inherit"],
     detached: true,
@@ -51,6 +51,6 @@ function startWatchdog(): ChildProcess {
   return child;
 }
 
-function tell(child: ChildProcess, order: WatchdogOrder): void {
+function send(child: ChildProcess, order: WatchdogOrder): void {
   child.stdin?.write(`${JSON.stringify(order)}\n`);
 }

@@ -7,49 +7,49 @@ import { brokerPorts, rabbitMqImage, randomCredentials } from "./config.ts";
 import { type Owned, OwnedRabbitMq } from "./owned.ts";
 import { createVirtualHost, type VirtualHost } from "./virtual-host.ts";
 
-/** One node of a cluster, at an address of its own that stays the same. */
+/** One node of a cluster, at its own address, which never changes. */
 export interface RabbitMqNode extends RabbitMq {
-  /** Its host name among the nodes; RabbitMQ calls it `rabbit@` that */
+  /** Its host name inside the cluster; RabbitMQ's node name is `rabbit@<name>` */
   readonly name: string;
-  /** Neither down nor cut off */
+  /** True if it is neither down nor cut off */
   readonly isMember: boolean;
-  /** It loses sight of the other nodes, and they of it, without a word; clients still reach it. */
+  /** Disconnects it from the other nodes like a pulled cable; clients can still connect to it. */
   cutOff(): Promise<void>;
-  /** Undoes that; does nothing when it is not cut off. */
+  /** Reconnects it to the other nodes; does nothing if it is not cut off. */
   rejoin(): Promise<void>;
-  /** Resolves when every quorum queue has a majority without this node: then an operator may stop it. */
+  /** Resolves when every quorum queue has a majority without this node, so that an operator can stop it. */
   awaitQuorumWithoutIt(): Promise<void>;
 }
 
 export interface ClusterVirtualHost extends VirtualHost {
-  /** For clients: one for each node */
+  /** For clients: one URL per node */
   readonly urls: readonly string[];
 }
 
 export interface RabbitMqCluster extends AsyncDisposable {
   readonly nodes: readonly RabbitMqNode[];
   readonly version: string;
-  /** Of a node that is a member now */
+  /** The management API of a node that is a member at this moment */
   readonly management: Management;
   createVirtualHost(): Promise<ClusterVirtualHost>;
-  /** Ends all nodes at once and removes every trace. */
+  /** Kills all nodes and removes all their files. */
   close(): Promise<void>;
 }
 
 const names = ["node-1", "node-2", "node-3"];
 
-/** What makes them a cluster, for the rabbitmq.conf of each. No partition strategy: with Khepri a minority stops by itself. */
+/** Lines of rabbitmq.conf, the same for all nodes. There is no partition strategy: with Khepri a minority stops by itself. */
 const config = [
   "cluster_formation.peer_discovery_backend = classic_config",
   ...names.map((name, index) => `cluster_formation.classic_config.nodes.${index + 1} = rabbit@${name}`),
   "default_queue_type = quorum",
-  // Until then, whoever waits for a node that vanished without a word goes on waiting: 60 s would be the default
+  // After this time the others consider a silent node as down; the default is 60 s
   "net_ticktime = 15",
 ];
 
 /**
  * Starts three RabbitMQ nodes in containers as one cluster.
- * @param options.log  told of each step that takes long. @default nobody
+ * @param options.log  called with a line before each step that takes long. @default no log
  * @throws Error when no Docker engine answers
  */
 export async function startRabbitMqCluster(options: { log?: (line: string) => void } = {}): Promise<RabbitMqCluster> {
@@ -57,11 +57,13 @@ export async function startRabbitMqCluster(options: { log?: (line: string) => vo
   const containers = await import("../processes/container.ts");
   const missing = await containers.whyNoContainers();
   if (missing !== undefined) {
-    throw new Error(`Three RabbitMQ nodes need containers: ${missing}. Start one: sudo systemctl start docker`);
+    throw new Error(
+      `A RabbitMQ cluster needs containers, but ${missing}. Start a Docker engine: sudo systemctl start docker`,
+    );
   }
   const { createRabbitMqContainer } = await import("./container.ts");
   const image = rabbitMqImage();
-  if (!(await containers.hasImage(image))) log(`Fetching the image ${image}, this once`);
+  if (!(await containers.hasImage(image))) log(`Downloading the image ${image}; this happens once`);
   log(`Starting three RabbitMQ nodes in containers (${image})`);
   const opened: Closeable[] = [];
   try {
@@ -78,7 +80,7 @@ export async function startRabbitMqCluster(options: { log?: (line: string) => vo
       await node.start();
       return node;
     };
-    // At the same time: a node that is the first to start waits for the others
+    // At the same time, because the first node waits for the others
     const started = await Promise.allSettled(names.map(startNode));
     const failed = started.find((result) => result.status === "rejected");
     if (failed !== undefined) throw failed.reason;
@@ -185,7 +187,8 @@ class Cluster implements RabbitMqCluster {
 
   #member(): RabbitMqNode {
     const member = this.nodes.find(({ isMember }) => isMember);
-    if (member === undefined) throw new Error("No node of the cluster is a member now: start one, or let it rejoin.");
+    if (member === undefined)
+      throw new Error("No node of the cluster is a member at this moment. Start one, or call rejoin().");
     return member;
   }
 }

@@ -10,20 +10,20 @@ export interface Credentials {
 export interface BrokerPorts {
   amqp: number;
   management: number;
-  /** With `tls` only */
+  /** Only with `tls` */
   amqps: number | undefined;
 }
 
-/** What a broker needs to be reached by TLS, too; all PEM. */
+/** What a broker needs to accept TLS connections; all PEM. */
 export interface BrokerTls {
   ca: string;
   cert: string;
   key: string;
-  /** Whoever connects by TLS must show a certificate that `ca` has signed. @default false */
+  /** Clients that connect over TLS must present a certificate that `ca` has signed. @default false */
   verifyPeer?: boolean;
 }
 
-/** @param hostName  where clients will reach the broker: a name or an address */
+/** @param hostName  the name or address at which clients connect to the broker */
 export type MakeTls = (hostName: string) => Promise<BrokerTls>;
 
 /** `RABBITMQ_IMAGE` runs the tests on another RabbitMQ: an official image with the management plugin. It also applies to private brokers. */
@@ -40,22 +40,22 @@ export function randomCredentials(): Credentials {
   return { user: `local-${randomBytes(3).toString("hex")}`, password: randomBytes(12).toString("hex") };
 }
 
-/** Lines of rabbitmq.conf, wherever it runs. */
+/** Returns the lines of rabbitmq.conf that every broker has. */
 export function rabbitMqConfig({ user, password }: Credentials): string[] {
   return [
     `default_user = ${user}`,
     `default_pass = ${password}`,
-    // What the management API shows is at most this old, in ms
+    // The figures of the management API are at most this old, in ms
     "collect_statistics_interval = 1000",
   ];
 }
 
-/** File name → content */
+/** Returns file name → content. */
 export function tlsFiles({ ca, cert, key }: BrokerTls): Record<string, string> {
   return { "ca.pem": ca, "cert.pem": cert, "key.pem": key };
 }
 
-/** The same, for a broker that finds `tlsFiles` in this folder; where it listens is left to the caller. */
+/** Returns the TLS lines of rabbitmq.conf, for a broker with `tlsFiles` in this folder. The caller adds the listener. */
 export function tlsConfig(folder: string, { verifyPeer = false }: BrokerTls): string[] {
   return [
     `ssl_options.cacertfile = ${folder}/ca.pem`,

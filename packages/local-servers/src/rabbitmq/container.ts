@@ -3,7 +3,7 @@ import { type BrokerPorts, type BrokerTls, type Credentials, rabbitMqConfig, tls
 
 const tlsFolder = "/etc/rabbitmq/tls";
 
-/** A node of a cluster */
+/** The settings of a cluster's node */
 export interface Membership {
   hostname: string;
   network: string;
@@ -13,7 +13,7 @@ export interface Membership {
   config: readonly string[];
 }
 
-/** RabbitMQ in a container, refusing what upstream's 4.3 refuses by default, whatever the image's build permits. */
+/** Creates a RabbitMQ in a container. It refuses what RabbitMQ 4.3 refuses by default, even if the image is built otherwise. */
 export function createRabbitMqContainer(
   image: string,
   ports: BrokerPorts,

@@ -1,7 +1,7 @@
 import { connect as connectTcp } from "node:net";
 import { connect as connectTls } from "node:tls";
 
-/** What a broker says of itself when a client knocks. */
+/** What a broker tells a client during the handshake. */
 export interface Handshake {
   version: string;
 }
@@ -11,9 +11,9 @@ const connectionStart = 0x000a000a;
 const connectionTune = 0x000a001e;
 
 /**
- * Opens an AMQP 0-9-1 connection as far as "the credentials are right", and drops it. A port that is open does not mean
- * that a broker answers: Docker's proxy, for one, listens before the broker does.
- * @throws Error that says why not
+ * Opens an AMQP 0-9-1 connection until the broker has accepted the credentials, and closes it. An open port does not mean
+ * that a broker answers: Docker's proxy, for instance, listens before the broker does.
+ * @throws Error that says why the handshake failed
  */
 export async function handshake(url: string, timeoutMs: number): Promise<Handshake> {
   const { protocol, hostname, port, username, password } = new URL(url);
@@ -28,7 +28,7 @@ export async function handshake(url: string, timeoutMs: number): Promise<Handsha
       reject(new Error(`no answer from ${address.host}:${address.port} within ${timeoutMs} ms`)),
     )
     .on("error", reject)
-    .on("close", () => reject(new Error(`${address.host}:${address.port} closed the connection before it stood`)))
+    .on("close", () => reject(new Error(`${address.host}:${address.port} closed the connection during the handshake`)))
     .on(isTls ? "secureConnect" : "connect", () => socket.write(protocolHeader))
     .on("data", (chunk: Buffer) => {
       received = Buffer.concat([received, chunk]);
@@ -56,7 +56,7 @@ export async function handshake(url: string, timeoutMs: number): Promise<Handsha
   }
 }
 
-/** The table entry `version` of connection.start: its name, "S", a length and the text. */
+/** Finds the table entry `version` in connection.start: its name, "S", a length and the text. */
 function versionIn(frame: Buffer): string | undefined {
   const name = Buffer.from("\x07versionS", "latin1");
   const at = frame.indexOf(name);
@@ -67,7 +67,7 @@ function versionIn(frame: Buffer): string | undefined {
 }
 
 function startOk(user: string, password: string): Buffer {
-  // The table says that we understand authentication_failure_close, else a broker just drops the connection, after a second
+  // Without the capability authentication_failure_close a broker drops the connection after a second, without a reason
   const capability = Buffer.concat([shortText("authentication_failure_close"), Buffer.from("t\x01", "latin1")]);
   const properties = Buffer.concat([shortText("capabilities"), Buffer.from("F"), long(capability.length), capability]);
   const payload = Buffer.concat([

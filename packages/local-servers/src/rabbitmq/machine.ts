@@ -18,7 +18,7 @@ import { type BrokerPorts, type BrokerTls, type Credentials, rabbitMqConfig, tls
 import { retryUntil } from "../processes/retry-until.ts";
 import type { ServerEngine } from "../processes/server-engine.ts";
 
-/** Where the scripts themselves are: what stands on PATH may be a wrapper that insists on the system's own node. */
+/** The folders of the scripts themselves: the ones on PATH may be wrappers that only work for the system's own node. */
 const scriptPlaces = [
   "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin",
   "/opt/rabbitmq/sbin",
@@ -37,7 +37,7 @@ export function findRabbitMq(): string | undefined {
   return server === undefined ? undefined : dirname(server);
 }
 
-/** A node of the RabbitMQ installed on this machine, with folder, cookie, ports and epmd of its own, all on 127.0.0.1. */
+/** Creates a private node of the RabbitMQ installed on this machine, with its own folder, cookie, ports and epmd, all on 127.0.0.1. */
 export async function createRabbitMqNode(
   scripts: string,
   ports: BrokerPorts,
@@ -105,7 +105,7 @@ async function prepareFolder(
     RABBITMQ_LOG_BASE: join(folder, "log"),
     RABBITMQ_LOGS: "-",
     RABBITMQ_PID_FILE: join(folder, "pid"),
-    // The script then becomes the Erlang process, instead of waiting for it and translating signals
+    // With this the script becomes the Erlang process, instead of waiting for it and translating signals
     RUNNING_UNDER_SYSTEMD: "true",
   };
 }
@@ -130,11 +130,11 @@ class NodeEngine implements ServerEngine {
     this.#node = await this.#startProcess(join(this.#scripts, "rabbitmq-server"), []);
   }
 
-  /** In the foreground, because the one that Erlang starts by itself stays for ever. */
+  /** Starts epmd in the foreground: one that Erlang starts by itself would never end. */
   async #startEpmd(): Promise<void> {
     const port = this.#env["ERL_EPMD_PORT"] ?? "";
     this.#epmd = await this.#startProcess(await findEpmd(), ["-port", port, "-address", "127.0.0.1"]);
-    await retryUntil("epmd, which tells Erlang nodes of each other", () => connects(Number(port)), {
+    await retryUntil("epmd, the directory of Erlang nodes, accepts connections", () => connects(Number(port)), {
       timeoutMs: 20_000,
     });
   }
@@ -184,7 +184,7 @@ class NodeEngine implements ServerEngine {
   }
 }
 
-/** Beside the Erlang runtime, where it is not on PATH. */
+/** Finds epmd, which may be in the folder of the Erlang runtime and not on PATH. */
 async function findEpmd(): Promise<string> {
   const places = ["/usr/bin/epmd", "/usr/local/bin/epmd", "/opt/homebrew/bin/epmd"];
   for (const place of [...places, ...globSync("{/usr/lib/erlang,/usr/local/lib/erlang,/opt/erlang}/erts-*/bin/epmd")]) {

@@ -4,15 +4,15 @@ export type Arguments = Record<string, string | number | boolean>;
 export interface QueueInfo {
   name: string;
   type: string;
-  /** Where it is, or its leader: `rabbit@host` */
+  /** The node of the queue or of its leader: `rabbit@host` */
   node: string;
-  /** Of a quorum queue */
+  /** Only for quorum queues */
   members?: string[];
   durable: boolean;
   auto_delete: boolean;
   exclusive: boolean;
   arguments: Arguments;
-  /** Counts are absent until the broker has first gathered them, up to a second after a queue was made. */
+  /** Counts are missing until the broker has gathered them, up to a second after the queue was declared. */
   messages?: number;
   messages_ready?: number;
   messages_unacknowledged?: number;
@@ -74,7 +74,7 @@ export interface FetchedMessage {
 
 export interface Permissions {
   vhost: string;
-  /** Regular expressions over names of exchanges and queues; "" permits nothing. */
+  /** Regular expressions for the names of exchanges and queues; "" permits nothing. */
   configure: string;
   write: string;
   read: string;

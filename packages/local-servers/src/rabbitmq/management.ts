@@ -10,7 +10,11 @@ import type {
   Permissions,
 } from "./management-answers.ts";
 
-/** The broker seen from outside, by its management API. Lists show what the broker last gathered: wait with `expect.poll`. */
+/**
+ * A client of the broker's management API. Lists show what the broker gathered last, so wait with `expect.poll`.
+ * @example
+ * await expect.poll(async () => (await vhost.management.queue(vhost.name, "orders"))?.messages).toBe(1);
+ */
 export class Management {
   readonly #base: string;
   readonly #user: string;
@@ -34,7 +38,7 @@ export class Management {
     name: string,
     { defaultQueueType }: { defaultQueueType?: "classic" | "quorum" | undefined } = {},
   ): Promise<void> {
-    // 3.10 knows it by the second name only
+    // RabbitMQ 3.10 knows only the second name
     const options = { default_queue_type: defaultQueueType, defaultqueuetype: defaultQueueType };
     await this.#send("PUT", path("vhosts", name), defaultQueueType && options);
   }
@@ -47,18 +51,18 @@ export class Management {
     return this.#get(path("queues", vhost));
   }
 
-  /** @returns undefined when there is no such queue */
+  /** @returns undefined if the queue does not exist */
   async queue(vhost: string, name: string): Promise<QueueInfo | undefined> {
     return (await this.queues(vhost)).find((queue) => queue.name === name);
   }
 
-  /** Those that somebody declared: without the default exchange and `amq.*`. */
+  /** Lists the declared exchanges, without the default exchange and `amq.*`. */
   async exchanges(vhost: string): Promise<ExchangeInfo[]> {
     const all = await this.#get<ExchangeInfo[]>(path("exchanges", vhost));
     return all.filter(({ name }) => name !== "" && !name.startsWith("amq."));
   }
 
-  /** Without the default exchange's own, which every queue has. */
+  /** Lists the bindings, without those of the default exchange, which every queue has. */
   async bindings(vhost: string): Promise<BindingInfo[]> {
     const all = await this.#get<BindingInfo[]>(path("bindings", vhost));
     return all.filter(({ source }) => source !== "");
@@ -76,7 +80,7 @@ export class Management {
     return this.#get(`${path("vhosts", vhost)}/channels`);
   }
 
-  /** As an operator does: every client of the virtual host gets 320 CONNECTION_FORCED. @returns how many there were */
+  /** Closes all connections of the virtual host with 320 CONNECTION_FORCED, as an operator does. @returns how many */
   async closeConnections(vhost: string, reason = "closed by the test"): Promise<number> {
     const connections = await this.connections(vhost);
     await Promise.all(connections.map(({ name }) => this.closeConnection(name, reason)));
@@ -126,7 +130,7 @@ export class Management {
     );
   }
 
-  /** @returns whether a queue took it */
+  /** @returns whether it was routed to a queue */
   async publish(
     vhost: string,
     message: {
@@ -146,7 +150,7 @@ export class Management {
     return routed;
   }
 
-  /** Looks at the first messages of a queue, which are put back (and then count as redelivered), or takes them. */
+  /** Gets the first messages of a queue, and requeues them (they then count as redelivered), or removes them with `take`. */
   getMessages(
     vhost: string,
     queue: string,
@@ -159,14 +163,14 @@ export class Management {
     });
   }
 
-  /** @param policy.pattern regular expression over names of queues, exchanges or both */
+  /** @param policy.pattern  a regular expression for the names of queues, exchanges or both */
   async setPolicy(
     vhost: string,
     name: string,
     policy: {
       pattern: string;
       definition: Arguments;
-      /** Kinds of queues: from RabbitMQ 3.12 on */
+      /** `quorum_queues` needs RabbitMQ 3.12 */
       applyTo?: "queues" | "quorum_queues" | "exchanges" | "all";
       priority?: number;
     },
@@ -189,7 +193,7 @@ export class Management {
     await this.#send("PUT", path("permissions", vhost, user), { configure, write, read });
   }
 
-  /** Adds what a definitions file says (rabbitmq.com/docs/definitions) to what is there. */
+  /** Imports a definitions file (rabbitmq.com/docs/definitions); existing objects stay. */
   async importDefinitions(definitions: object): Promise<void> {
     await this.#send("POST", "/definitions", definitions);
   }
@@ -214,7 +218,7 @@ export class Management {
     return this.#send<T>("GET", resource);
   }
 
-  /** Gone already is fine for DELETE. @throws Error with the broker's own reason */
+  /** A DELETE of a missing object succeeds. @throws Error with the broker's own reason */
   async #send<T>(method: string, resource: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
     const response = await fetch(`${this.#base}${resource}`, {
       method,

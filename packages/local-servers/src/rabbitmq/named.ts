@@ -5,12 +5,13 @@ import { Management } from "./management.ts";
 export async function useNamed(env: NodeJS.ProcessEnv, log: (line: string) => void): Promise<RabbitMq | string> {
   const url = env["AMQP_URL"]?.split(",")[0]?.trim();
   if (url === undefined || url === "") return "AMQP_URL is not set";
-  if (!URL.canParse(url)) throw new Error("AMQP_URL is not a URL like amqp://user:password@host:5672/virtual-host.");
+  if (!URL.canParse(url))
+    throw new Error("AMQP_URL is not a URL. Set it to one like amqp://user:password@host:5672/virtual-host.");
   const { host, hostname, username, password } = new URL(url);
   log(`Using the RabbitMQ that AMQP_URL names, at ${host}`);
   const { version } = await handshake(url, 10_000).catch((error: unknown) => {
     throw new Error(
-      `The RabbitMQ at ${host}, which AMQP_URL names, does not answer. Is it running, are the credentials right?`,
+      `The RabbitMQ at ${host} (AMQP_URL) does not answer. Check that it runs and that the credentials are correct.`,
       {
         cause: error,
       },
@@ -23,7 +24,9 @@ export async function useNamed(env: NodeJS.ProcessEnv, log: (line: string) => vo
   );
   const refuse = (): Promise<never> =>
     Promise.reject(
-      new Error(`The RabbitMQ at ${host} is yours (AMQP_URL): it is used, but not stopped, killed or frozen.`),
+      new Error(
+        `The RabbitMQ at ${host} (AMQP_URL) is not owned by this process. It can be used, but not started, stopped, killed or frozen.`,
+      ),
     );
   return {
     url,

@@ -59,10 +59,10 @@ export class OwnedRabbitMq implements RabbitMq {
     const giveUp = async (): Promise<string | undefined> =>
       (await this.#engine.isRunning())
         ? undefined
-        : `it ended by itself. Its last lines:\n${await this.#engine.lastOutput()}`;
+        : `the broker has ended. Its last lines:\n${await this.#engine.lastOutput()}`;
     const ready = { timeoutMs: 120_000, giveUp };
-    const answer = await retryUntil("RabbitMQ's start", () => handshake(this.url, 5_000), ready);
-    await retryUntil("RabbitMQ's management API", () => management.version(), ready);
+    const answer = await retryUntil("RabbitMQ accepts connections", () => handshake(this.url, 5_000), ready);
+    await retryUntil("RabbitMQ's management API answers", () => management.version(), ready);
     this.#version = answer.version;
   }
 
@@ -105,7 +105,7 @@ export class OwnedRabbitMq implements RabbitMq {
   }
 
   async setConsumerTimeout(timeoutMs: number): Promise<void> {
-    // Channels look only once in a tick, which is a minute
+    // Channels check it once in a tick, by default a minute
     const settings = { consumer_timeout: timeoutMs, channel_tick_interval: Math.ceil(timeoutMs / 4) };
     const calls = Object.entries(settings).map(([key, value]) => `application:set_env(rabbit, ${key}, ${value})`);
     await this.#engine.run("rabbitmqctl", ["eval", `${calls.join(", ")}.`]);

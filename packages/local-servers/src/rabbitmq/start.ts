@@ -6,19 +6,22 @@ import { useNamed } from "./named.ts";
 import { OwnedRabbitMq } from "./owned.ts";
 
 export interface StartRabbitMqOptions {
-  /** Where to look, in this order. @default all four, as `rabbitMqSources` has them */
+  /** The sources to try, in this order. @default `rabbitMqSources` */
   from?: readonly RabbitMqSource[];
-  /** Told of each step that takes long. @default nobody */
+  /** Called with a line before each step that takes long. @default no log */
   log?: (line: string) => void;
-  /** Where `AMQP_URL`, `RABBITMQ_MANAGEMENT_URL` and `RABBITMQ_FROM` are read. @default process.env */
+  /** The environment with `AMQP_URL`, `RABBITMQ_MANAGEMENT_URL` and `RABBITMQ_FROM`. @default process.env */
   env?: NodeJS.ProcessEnv;
-  /** Has the broker listen for TLS, too, with the certificate for the host name that it is asked for; a named one is as it is. @default without TLS */
+  /** Makes the broker accept TLS as well, with the certificate that this returns for the broker's host name. Ignored for a named broker. @default no TLS */
   tls?: MakeTls;
 }
 
 /**
- * Gets a real RabbitMQ: the first that can be had. `RABBITMQ_FROM=container` (or another source) insists on one.
- * @throws Error that names all ways with the commands that would open them
+ * Starts a real RabbitMQ, or uses a named one: the first source that works. `RABBITMQ_FROM=container` allows this source only.
+ * @throws Error that lists all sources, why each failed, and the commands that make them work
+ * @example
+ * await using broker = await startRabbitMq({ log: console.error });
+ * await using vhost = await createVirtualHost(broker);
  */
 export async function startRabbitMq(options: StartRabbitMqOptions = {}): Promise<RabbitMq> {
   const { log = () => {}, env = process.env, tls } = options;
@@ -31,7 +34,7 @@ export async function startRabbitMq(options: StartRabbitMqOptions = {}): Promise
       if (typeof result !== "string") return result;
       reasons.push(`${source}: ${result}`);
     } catch (error) {
-      // A broker that somebody named and that fails is not to be replaced by another
+      // A named broker that fails must not be replaced by another
       if (source === "named") throw error;
       const reason = error instanceof Error ? error.message : String(error);
       log(`RabbitMQ from ${source} failed: ${reason}`);
@@ -52,17 +55,17 @@ function sourceFromEnvironment(env: NodeJS.ProcessEnv): RabbitMqSource | undefin
 
 function noBroker(reasons: string[]): string {
   return [
-    "No RabbitMQ can be had here. Tried:",
+    "No RabbitMQ is available. Tried:",
     ...reasons.map((reason) => `  - ${reason}`),
-    "Any of these helps:",
+    "Do one of these:",
     "  1. name a running one:        export AMQP_URL=amqp://user:password@host:5672",
     "  2. start a Docker engine:     sudo apt-get install -y docker.io && sudo systemctl start docker   (or Docker Desktop)",
     "  3. install RabbitMQ:          sudo apt-get install -y rabbitmq-server   (macOS: brew install rabbitmq)",
-    "  4. on Debian or Ubuntu, run this as root, and RabbitMQ is installed for you:   sudo npm run demo",
+    "  4. on Debian or Ubuntu, run as root, which installs RabbitMQ:   sudo npm run demo",
   ].join("\n");
 }
 
-/** Each returns the broker, or the reason why there is none to be had this way. */
+/** Each returns a broker, or the reason why this source has none. */
 const ways: Record<
   RabbitMqSource,
   (env: NodeJS.ProcessEnv, log: (line: string) => void, tls: MakeTls | undefined) => Promise<RabbitMq | string>
@@ -74,7 +77,7 @@ const ways: Record<
     if (missing !== undefined) return missing;
     const { createRabbitMqContainer } = await import("./container.ts");
     const image = rabbitMqImage();
-    if (!(await containers.hasImage(image))) log(`Fetching the image ${image}, this once`);
+    if (!(await containers.hasImage(image))) log(`Downloading the image ${image}; this happens once`);
     log(`Starting RabbitMQ in a container (${image})`);
     const ports = await brokerPorts(tls);
     const credentials = randomCredentials();
@@ -95,7 +98,7 @@ const ways: Record<
     const installed = await installRabbitMq(log);
     const scripts = findRabbitMq();
     return scripts === undefined
-      ? "apt installed it, but it is not where it should be"
+      ? "apt installed it, but its scripts were not found"
       : startNode(scripts, "apt", installed, tls, log);
   },
 };

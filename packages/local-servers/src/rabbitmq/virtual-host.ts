@@ -1,25 +1,25 @@
 import { randomBytes } from "node:crypto";
 import { Management } from "./management.ts";
 
-/** A virtual host of one's own: nothing in it comes from anybody else, and all of it goes with it. */
+/** A private virtual host with a random name: no other client uses it, and its content is deleted with it. */
 export interface VirtualHost extends AsyncDisposable {
   readonly name: string;
   /** For clients: the broker's URL with this virtual host */
   readonly url: string;
   readonly management: Management;
-  /** Deletes it with all it holds; its clients are thrown out. */
+  /** Deletes it with its content, and disconnects its clients. */
   close(): Promise<void>;
 }
 
-/** @throws Error when the broker's management API is not known */
+/** Creates a virtual host. @throws Error if the broker's management API is unknown */
 export async function createVirtualHost(
   broker: { url: string; managementUrl: string | undefined },
   options: { defaultQueueType?: "classic" | "quorum" | undefined } = {},
 ): Promise<VirtualHost> {
   if (broker.managementUrl === undefined) {
     throw new Error(
-      "Virtual hosts are made through RabbitMQ's management API, which does not answer on port 15672 of AMQP_URL's host. " +
-        "Enable it (rabbitmq-plugins enable rabbitmq_management), or name it: RABBITMQ_MANAGEMENT_URL=http://user:password@host:15672",
+      "Creating a virtual host needs RabbitMQ's management API, which does not answer on port 15672 of AMQP_URL's host. " +
+        "Enable it (rabbitmq-plugins enable rabbitmq_management), or set RABBITMQ_MANAGEMENT_URL=http://user:password@host:15672",
     );
   }
   const name = `test-${randomBytes(6).toString("hex")}`;

@@ -1,4 +1,10 @@
-/** `test` of vitest, extended: each test gets a virtual host of its own, and what it opens is closed after it. */
+/**
+ * vitest's `test`, extended: each test gets its own virtual host, and its resources are closed after it.
+ * @example
+ * test("publishes", async ({ vhost, cleanup }) => {
+ *   const amqp = cleanup(await connect(vhost.url, options));
+ * });
+ */
 import { beforeAll, test as base } from "vitest";
 import { createDatabase } from "../postgres/database.ts";
 import type { RabbitMq, RabbitMqSource, SharedBroker } from "../rabbitmq/broker.ts";
@@ -11,7 +17,7 @@ import { ask, type SharedServers } from "./run-api.ts";
 
 export { closeAll, createDataFolder };
 
-/** Registers what is to be closed after the test, newest first; hands it back. */
+/** Registers a resource that is closed after the test, newest first. @returns the resource */
 export type Cleanup = <T extends Closeable>(opened: T) => T;
 
 let servers: Promise<SharedServers> | undefined;
@@ -27,7 +33,7 @@ beforeAll(async () => {
   await sharedServers();
 }, 15 * 60_000);
 
-/** A private broker is of the shared one's kind, so that a run on one version is all of that version. */
+/** Private brokers come from the same source as the shared broker, so that a run uses one version only. */
 const privateSources = {
   container: ["container"],
   machine: ["machine"],
@@ -36,8 +42,8 @@ const privateSources = {
 } as const satisfies Record<RabbitMqSource, readonly RabbitMqSource[]>;
 
 /**
- * Starts a private broker of the shared broker's kind, for one that `ownBroker` cannot be: with TLS, for instance.
- * @returns undefined beside a named broker, if this machine can start none
+ * Starts a private broker from the same source as the shared one, with options that `ownBroker` does not have.
+ * @returns undefined if the shared broker is a named one and this machine can start none
  */
 export async function privateBroker(
   broker: SharedBroker,
@@ -57,7 +63,7 @@ function ifPossible(broker: SharedBroker, starting: Promise<RabbitMq>): Promise<
   return broker.source === "named" ? starting.catch(() => undefined) : starting;
 }
 
-/** What a test says that is skipped for want of one. */
+/** The reason why a test is skipped that needs a private broker. */
 export const needsPrivateBroker =
   "needs a broker that may be stopped: a Docker engine, or apt-get install rabbitmq-server";
 
@@ -88,7 +94,7 @@ export const test = base
     onCleanup(() => closeAll([database]));
     return database;
   })
-  // For processes that are started once for a file: their virtual host and their database
+  // The virtual host and the database of processes that are started once per file
   .extend("vhostOfFile", { scope: "file" }, async ({ broker }, { onCleanup }) => {
     const vhost = await createVirtualHost(broker, { defaultQueueType: defaultQueueType() });
     onCleanup(() => closeAll([vhost]));
@@ -125,7 +131,7 @@ function closingLater(onCleanup: (close: () => Promise<void>) => void): Cleanup 
   };
 }
 
-/** Of the virtual hosts that tests are given, so that a run can be of quorum queues: `DEFAULT_QUEUE_TYPE`. */
+/** The queue type of the tests' virtual hosts: `DEFAULT_QUEUE_TYPE`. */
 function defaultQueueType(): "classic" | "quorum" | undefined {
   const { DEFAULT_QUEUE_TYPE: type } = process.env;
   if (type === undefined || type === "classic" || type === "quorum") return type;

@@ -66,7 +66,7 @@ describe("A named PostgreSQL", () => {
     await using owned = other ?? skip(reason);
     const { server } = await startPostgres({ env: { DATABASE_URL: owned.url } });
     expect(server).toMatchObject({ source: "named", isOwned: false, url: owned.url });
-    await expect(server?.stop()).rejects.toThrow("is yours (DATABASE_URL)");
+    await expect(server?.stop()).rejects.toThrow("(DATABASE_URL) is not owned by this process");
     await server?.close();
     await using database = await createDatabase(owned.url);
     await expect(query(database.url, "SELECT 1 AS one")).resolves.toEqual([{ one: 1 }]);

@@ -5,9 +5,9 @@ import { test } from "../../src/vitest/fixtures.ts";
 
 const seen = { vhosts: new Set<string>(), databases: new Set<string>(), closed: [] as string[] };
 
-describe("the fixtures", () => {
+describe("The fixtures", () => {
   test.for([1, 2])(
-    "give each test a virtual host of its own on the shared broker (%i) (pitfall 101)",
+    "give each test its own virtual host on the shared broker (%i) (pitfall 101)",
     async (_, { broker, vhost }) => {
       await expect(handshake(vhost.url, 5_000)).resolves.toEqual({ version: broker.version });
       await expect(vhost.management.queues(vhost.name)).resolves.toEqual([]);
@@ -17,12 +17,12 @@ describe("the fixtures", () => {
     },
   );
 
-  test("have deleted it when the next test begins", async ({ vhost }) => {
+  test("have deleted that virtual host before the next test begins", async ({ vhost }) => {
     const [before] = seen.vhosts;
     await expect(vhost.management.queues(before ?? "")).rejects.toThrow("404");
   });
 
-  test.for([1, 2])("give each test an empty database of its own (%i)", async (_, { database }) => {
+  test.for([1, 2])("give each test its own empty database (%i)", async (_, { database }) => {
     expect(seen.databases).not.toContain(database.url);
     seen.databases.add(database.url);
     const client = new Client({ connectionString: database.url });
@@ -35,17 +35,17 @@ describe("the fixtures", () => {
     await client.end();
   });
 
-  test("start a broker that may be killed, for those who ask", async ({ broker, ownBroker }) => {
+  test("give a test that asks for it a broker that can be killed", async ({ broker, ownBroker }) => {
     expect(ownBroker.url).not.toBe(broker.url);
     await ownBroker.kill();
     await expect(handshake(ownBroker.url, 1_000)).rejects.toThrow(/ECONNREFUSED|ECONNRESET|closed the connection/);
   });
 
-  test("have it up again in the next test", async ({ ownBroker }) => {
+  test("have restarted that broker before the next test begins", async ({ ownBroker }) => {
     await expect(handshake(ownBroker.url, 5_000)).resolves.toEqual({ version: ownBroker.version });
   });
 
-  test("close what a test hands to cleanup, newest first, while its virtual host still stands", async ({
+  test("close the resources passed to cleanup, newest first, before the virtual host is deleted", async ({
     vhost,
     cleanup,
   }) => {
@@ -61,7 +61,7 @@ describe("the fixtures", () => {
     expect(seen.closed).toEqual([]);
   });
 
-  test("have closed all of it when the next test begins", () => {
+  test("have closed all of them before the next test begins", () => {
     expect(seen.closed).toEqual(["third", "second", "first"]);
   });
 });

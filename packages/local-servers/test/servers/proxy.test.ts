@@ -35,8 +35,8 @@ async function talkTo(port: number, cleanup: Cleanup): Promise<Talk> {
   return { socket, heard: () => heard, ended };
 }
 
-describe("a proxy, whatever the protocol", () => {
-  test("stands in for the server under the same credentials and path, and counts connections", async ({ cleanup }) => {
+describe("A proxy for any protocol", () => {
+  test("has the server's URL with another port, and counts connections", async ({ cleanup }) => {
     const proxy = cleanup(await startProxy((await echoServer(cleanup)).replace("//", "//user:secret@") + "/path"));
     expect(proxy.url).toBe(`tcp://user:secret@127.0.0.1:${proxy.port}/path`);
     const talk = await talkTo(proxy.port, cleanup);
@@ -59,7 +59,7 @@ describe("a proxy, whatever the protocol", () => {
     await expect(talk.ended).resolves.toBe(seen);
   });
 
-  test("freezes without closing, one way or both, and delivers all of it when it thaws", async ({ cleanup }) => {
+  test("freezes one direction or both without closing, and delivers everything after thaw", async ({ cleanup }) => {
     const proxy = cleanup(await startProxy(await echoServer(cleanup)));
     const talk = await talkTo(proxy.port, cleanup);
     await expect.poll(() => proxy.connections).toBe(1);
@@ -76,7 +76,7 @@ describe("a proxy, whatever the protocol", () => {
     await expect.poll(talk.heard).toBe("one two");
   });
 
-  test("frozen, takes no more than the sockets hold, so that a sender is held back", async ({ cleanup }) => {
+  test("stops reading while it is frozen, so that the sender's buffers fill up", async ({ cleanup }) => {
     const proxy = cleanup(await startProxy(await echoServer(cleanup)));
     const talk = await talkTo(proxy.port, cleanup);
     await expect.poll(() => proxy.connections).toBe(1);
@@ -88,7 +88,7 @@ describe("a proxy, whatever the protocol", () => {
     expect(talk.socket.writableLength).toBeGreaterThan(0);
   });
 
-  test("freezes connections that are made while it is frozen", async ({ cleanup }) => {
+  test("freezes connections that are opened while it is frozen", async ({ cleanup }) => {
     const proxy = cleanup(await startProxy(await echoServer(cleanup)));
     proxy.freeze();
     const talk = await talkTo(proxy.port, cleanup);
@@ -99,7 +99,7 @@ describe("a proxy, whatever the protocol", () => {
     await expect.poll(talk.heard).toBe("hello");
   });
 
-  test("cuts the next connection after so many bytes, and only that one", async ({ cleanup }) => {
+  test("cuts the next connection after a number of bytes, and only that one", async ({ cleanup }) => {
     const proxy = cleanup(await startProxy(await echoServer(cleanup)));
     proxy.cutAfter(3, "to-client");
     const cut = await talkTo(proxy.port, cleanup);
@@ -111,7 +111,7 @@ describe("a proxy, whatever the protocol", () => {
     await expect.poll(whole.heard).toBe("hello");
   });
 
-  test("refuses new connections and keeps those that stand", async ({ cleanup }) => {
+  test("refuses new connections and keeps open ones", async ({ cleanup }) => {
     const proxy = cleanup(await startProxy(await echoServer(cleanup)));
     const standing = await talkTo(proxy.port, cleanup);
     await expect.poll(() => proxy.connections).toBe(1);
@@ -126,7 +126,7 @@ describe("a proxy, whatever the protocol", () => {
     await expect.poll(accepted.heard).toBe("again");
   });
 
-  test("delays what passes, in order", async ({ cleanup }) => {
+  test("delays data and keeps its order", async ({ cleanup }) => {
     const proxy = cleanup(await startProxy(await echoServer(cleanup)));
     const talk = await talkTo(proxy.port, cleanup);
     await expect.poll(() => proxy.connections).toBe(1);
@@ -137,7 +137,7 @@ describe("a proxy, whatever the protocol", () => {
     expect(performance.now() - since).toBeGreaterThanOrEqual(190);
   });
 
-  test("lets nothing overtake what it delays, also when it delays no longer", async ({ cleanup }) => {
+  test("keeps the order even when the delay becomes shorter", async ({ cleanup }) => {
     const proxy = cleanup(await startProxy(await echoServer(cleanup)));
     const talk = await talkTo(proxy.port, cleanup);
     await expect.poll(() => proxy.connections).toBe(1);
@@ -149,7 +149,7 @@ describe("a proxy, whatever the protocol", () => {
     await expect.poll(talk.heard).toBe("one two");
   });
 
-  test("throttles to so many bytes a second, each way", async ({ cleanup }) => {
+  test("throttles each direction to a number of bytes per second", async ({ cleanup }) => {
     const proxy = cleanup(await startProxy(await echoServer(cleanup)));
     const talk = await talkTo(proxy.port, cleanup);
     await expect.poll(() => proxy.connections).toBe(1);
@@ -160,7 +160,7 @@ describe("a proxy, whatever the protocol", () => {
     expect(performance.now() - since).toBeGreaterThanOrEqual(190);
   });
 
-  test("loses a link: neither side hears anything any more, and a new connection is whole", async ({ cleanup }) => {
+  test("loses a link: neither side receives anything, and a new connection works", async ({ cleanup }) => {
     const proxy = cleanup(await startProxy(await echoServer(cleanup)));
     const lost = await talkTo(proxy.port, cleanup);
     await expect.poll(() => proxy.connections).toBe(1);
@@ -174,7 +174,7 @@ describe("a proxy, whatever the protocol", () => {
     await expect.poll(() => proxy.connections).toBe(1);
   });
 
-  test("closes, also when a link that was cut is never read to its end", async ({ cleanup }) => {
+  test("closes even if a link that was cut is never read to its end", async ({ cleanup }) => {
     const proxy = await startProxy(await echoServer(cleanup));
     const talk = await talkTo(proxy.port, cleanup);
     talk.socket.pause();
@@ -187,7 +187,7 @@ describe("a proxy, whatever the protocol", () => {
     await expect(talkTo(proxy.port, cleanup)).rejects.toThrow("ECONNREFUSED");
   });
 
-  test("closes one direction of a link, and the other goes on", async ({ cleanup }) => {
+  test("closes one direction of a link and keeps the other open", async ({ cleanup }) => {
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       socket
         .on("end", () => socket.end("you have ended"))
@@ -204,7 +204,7 @@ describe("a proxy, whatever the protocol", () => {
     expect(talk.heard()).toBe("you have ended");
   });
 
-  test("injects bytes of nobody's", async ({ cleanup }) => {
+  test("injects bytes that no side has sent", async ({ cleanup }) => {
     const proxy = cleanup(await startProxy(await echoServer(cleanup)));
     const talk = await talkTo(proxy.port, cleanup);
     await expect.poll(() => proxy.connections).toBe(1);
@@ -213,8 +213,8 @@ describe("a proxy, whatever the protocol", () => {
   });
 });
 
-describe("a proxy before a broker", () => {
-  test("holds only the confirm: the message is in the queue, and its sender does not know", async ({
+describe("A proxy in front of a broker", () => {
+  test("holds only the confirm: the message is in the queue, and its sender still waits", async ({
     vhost,
     cleanup,
   }) => {
@@ -228,7 +228,7 @@ describe("a proxy before a broker", () => {
     await expect(publishing).resolves.toBe("confirmed");
   });
 
-  test("drops a confirm for good, and later ones arrive", async ({ vhost, cleanup }) => {
+  test("drops one confirm, and later ones arrive", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const client = cleanup(await openClient(proxy.url));
     proxy.filter(({ method }) => (method === amqpMethods.basicAck ? "drop" : "pass"));
@@ -242,14 +242,14 @@ describe("a proxy before a broker", () => {
     await expect(Promise.race([first, sleep(100, "waiting")])).resolves.toBe("waiting");
   });
 
-  test("cuts in the middle of set-up, at the frame that is named", async ({ vhost, cleanup }) => {
+  test("cuts in the middle of the set-up, at a given frame", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     proxy.filter(({ method }) => (method === amqpMethods.queueDeclareOk ? "cut" : "pass"));
     await expect(openClient(proxy.url)).rejects.toThrow("Channel ended");
     await expect.poll(async () => (await vhost.management.queues(vhost.name)).map(({ name }) => name)).toEqual([queue]);
   });
 
-  test("puts other bytes in a frame's place", async ({ vhost, cleanup }) => {
+  test("replaces a frame by other bytes", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     const garbage = Buffer.alloc(8, 0xff);
     proxy.filter(({ method, bytes }) =>
@@ -271,7 +271,7 @@ describe("a proxy before a broker", () => {
     await expect(publishing).resolves.toBe("confirmed");
   });
 
-  test("refuses a handshake in time when it is frozen", async ({ vhost, cleanup }) => {
+  test("lets a handshake time out while it is frozen", async ({ vhost, cleanup }) => {
     const proxy = cleanup(await startProxy(vhost.url));
     proxy.freeze();
     await expect(handshake(proxy.url, 300)).rejects.toThrow("within 300 ms");

@@ -6,8 +6,8 @@ const header = Buffer.from("AMQP\0\0\x09\x01", "latin1");
 const ack = Buffer.from([1, 0, 3, 0, 0, 0, 13, 0, 60, 0, 80, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0xce]);
 const heartbeat = Buffer.from([8, 0, 0, 0, 0, 0, 0, 0xce]);
 
-describe("frames of a connection", () => {
-  test("are told apart by kind, channel and method", () => {
+describe("The frame reader", () => {
+  test("reads type, channel and method of each frame", () => {
     const read = new FrameReader(false).read(Buffer.concat([ack, heartbeat]));
     expect(read).toMatchObject([
       { bytes: ack, frame: { type: "method", channel: 3, method: "60.80", size: 13, payload: ack.subarray(7, 20) } },
@@ -18,7 +18,7 @@ describe("frames of a connection", () => {
     ]);
   });
 
-  test("come out whole, however the bytes were cut on their way", () => {
+  test("returns whole frames, however the bytes are split into chunks", () => {
     const all = Buffer.concat([header, ack, heartbeat, ack]);
     for (let length = 1; length <= all.length; length += 1) {
       const reader = new FrameReader(true);

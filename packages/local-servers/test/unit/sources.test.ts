@@ -2,8 +2,8 @@ import { describe, expect, test } from "vitest";
 import { startPostgres, startRabbitMq } from "../../src/index.ts";
 import { rabbitMqImage } from "../../src/rabbitmq/config.ts";
 
-describe("where servers come from", () => {
-  test("when no broker can be had, one error names the four ways with their commands", async () => {
+describe("The sources of servers", () => {
+  test("If no broker is available, one error lists the four sources with their commands", async () => {
     const none = startRabbitMq({ from: ["named"], env: {} });
     await expect(none).rejects.toThrow("named: AMQP_URL is not set");
     await expect(none).rejects.toThrow(
@@ -11,7 +11,7 @@ describe("where servers come from", () => {
     );
   });
 
-  test("a misspelt RABBITMQ_FROM or POSTGRES_FROM is refused with the words that it knows", async () => {
+  test("A misspelt RABBITMQ_FROM or POSTGRES_FROM is refused with the list of valid values", async () => {
     await expect(startRabbitMq({ env: { RABBITMQ_FROM: "docker" } })).rejects.toThrow(
       'RABBITMQ_FROM is "docker", but must be one of named, container, machine, apt.',
     );
@@ -25,14 +25,14 @@ describe("where servers come from", () => {
     expect(rabbitMqImage({})).toMatch(/^rabbitmq:4\.\d+-management$/);
   });
 
-  test("a named broker that does not answer is an error without its credentials, and nothing else is tried", async () => {
+  test("A named broker that does not answer causes an error without its credentials, and no other source is tried", async () => {
     const env = { AMQP_URL: "amqp://someone:secret@127.0.0.1:1" };
     const failure = await startRabbitMq({ env }).catch((error: unknown) => String(error));
-    expect(failure).toContain("The RabbitMQ at 127.0.0.1:1, which AMQP_URL names, does not answer.");
+    expect(failure).toContain("The RabbitMQ at 127.0.0.1:1 (AMQP_URL) does not answer.");
     expect(failure).not.toContain("secret");
   });
 
-  test("without PostgreSQL there is a reason that says how to get one", async () => {
+  test("Without a PostgreSQL the reason says how to get one", async () => {
     const result = await startPostgres({ from: ["named"], env: {} });
     expect(result).toEqual({
       server: undefined,

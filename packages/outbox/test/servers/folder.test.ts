@@ -1,4 +1,4 @@
-import { existsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { chmod, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,11 +15,11 @@ interface Tables {
 const options = { schema: "test-folder", migrations: new URL("migrations/", import.meta.url), logger: silent };
 const main = fileURLToPath(new URL("processes/hold.ts", import.meta.url));
 
-/** A folder with an empty database; `new` in it does not exist yet. */
+/** A folder with an empty database. */
 const test = base.extend("folder", ({ dataFolder }) => dataFolder());
 
-function hold(folder: string, env = {}): Promise<ServiceProcess> {
-  return startProcess({ main, env: { DATA_DIR: folder, ...env } });
+function hold(folder: string): Promise<ServiceProcess> {
+  return startProcess({ main, env: { DATA_DIR: folder } });
 }
 
 async function effects(database: Database<Tables>): Promise<string[]> {
@@ -50,28 +50,11 @@ test("A folder that this process has open is refused", async ({ folder, cleanup 
   expect(await second.isReachable()).toBe(true);
 });
 
-test("One of two that open a new folder at the same time is refused", async ({ folder, cleanup }) => {
-  const dataDir = join(folder, "new", "one");
-  const results = await Promise.allSettled([1, 2].map(() => openDatabase({ dataDir }, options)));
-  for (const result of results) if (result.status === "fulfilled") cleanup(result.value);
-  expect(results.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected"]);
-});
-
 test("kill -9 frees the folder immediately, and all committed rows are in it", async ({ folder, cleanup }) => {
   const holder = cleanup(await hold(folder));
   await holder.kill();
   const database = cleanup(await openDatabase<Tables>({ dataDir: folder }, options));
   expect(await effects(database)).toEqual(["held"]);
-});
-
-test("A folder can be opened after kill -9 during its creation", async ({ folder, cleanup }) => {
-  const dataDir = join(folder, "new");
-  const creating = cleanup(await hold(dataDir, { SAY_BEFORE: "1" }));
-  const data = join(dataDir, "pgdata", "base");
-  await expect.poll(() => existsSync(data)).toBe(true);
-  await creating.kill();
-  const database = cleanup(await openDatabase<Tables>({ dataDir }, options));
-  expect(await effects(database)).toEqual([]);
 });
 
 test("A folder that local-servers has prepared is opened as it is, and not created anew", async ({

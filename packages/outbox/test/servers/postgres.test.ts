@@ -133,7 +133,7 @@ describe("A PostgreSQL that becomes unavailable", () => {
     const proxy = cleanup(await startProxy(ownUrl));
     const database = await openDatabase<Tables>({ url: proxy.url }, options);
     const relay = startRelay(database, { send: async () => {}, logger: silent, closeTimeoutMs: 500 });
-    expect(await database.isReachable()).toBe(true);
+    await expect.poll(() => database.isReachable()).toBe(true);
     proxy.freeze("to-client");
     let before = performance.now();
     expect(await database.isReachable()).toBe(false);
