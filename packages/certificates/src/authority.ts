@@ -15,42 +15,45 @@ import {
   X509CertificateGenerator,
 } from "@peculiar/x509";
 
-/** A private certificate authority, as RFC 5280 has it: what OpenSSL, Node.js and Erlang accept of one another. */
+/** A private certificate authority according to RFC 5280. OpenSSL, Node.js and Erlang accept its certificates. */
 
 const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 const dayMs = 86_400_000;
-/** Certificates are valid from a little before they were made: no two clocks agree. */
+/** Certificates are valid from five minutes before their creation, because clocks differ. */
 const clockSkewMs = 5 * 60_000;
 
-/** A certificate and its private key (PKCS #8), both PEM. Whoever has the key is who the certificate names. */
+/** A certificate and its private key (PKCS #8), both PEM. Keep the key secret: its owner can act as the subject of the certificate. */
 export interface Issued {
   readonly certificatePem: string;
   readonly keyPem: string;
 }
 
 export interface CertificateRequest {
-  /** DNS names and IP addresses that clients may reach it by; a client's own certificate needs none */
+  /** The DNS names and IP addresses at which clients connect; a client certificate needs none */
   hostNames: readonly string[];
   /** @default the first of `hostNames` */
   commonName?: string;
   /** @default five minutes ago */
   notBefore?: Date;
-  /** @default as long as its authority */
+  /** @default the end of the authority's own validity */
   notAfter?: Date;
-  /** Of one who asks (`clientAuth`), instead of one who answers (`serverAuth`). @default false */
+  /** True for a client certificate (`clientAuth`), false for a server certificate (`serverAuth`). @default false */
   client?: boolean;
 }
 
-/** `certificatePem` is what others must trust. */
+/** A certificate authority. Processes that should accept its certificates must trust its `certificatePem`. */
 export interface Authority extends Issued {
-  /** @throws Error for a request that names nobody */
+  /** Issues a certificate with a new key. @throws Error if the request has neither host names nor, for a client, a common name */
   issue(request: CertificateRequest): Promise<Issued>;
 }
 
 /**
- * A new authority.
+ * Creates an authority.
  * @param options.name  its common name
- * @param options.days  how long it is valid, and with it what it issues
+ * @param options.days  how many days it and its certificates are valid
+ * @example
+ * const authority = await createAuthority({ name: "amqp-idioms", days: 365 });
+ * const broker = await authority.issue({ hostNames: ["rabbitmq", "127.0.0.1"] });
  */
 export async function createAuthority({ name, days }: { name: string; days: number }): Promise<Authority> {
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
@@ -61,7 +64,7 @@ export async function createAuthority({ name, days }: { name: string; days: numb
     keys,
     signingAlgorithm: algorithm,
     extensions: [
-      // It signs what servers and clients show, and no other authority
+      // It signs certificates of servers and clients, but not of other authorities
       new BasicConstraintsExtension(true, 0, true),
       new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
@@ -71,15 +74,20 @@ export async function createAuthority({ name, days }: { name: string; days: numb
 }
 
 /**
- * The authority that was created before and kept, so that it can issue more.
- * @throws Error when the certificate is no authority's, or the key not the certificate's
+ * Loads a stored authority, so that it can issue more certificates.
+ * @throws Error if the certificate is not that of an authority, or the key does not belong to it
  */
 export async function loadAuthority({ certificatePem, keyPem }: Issued): Promise<Authority> {
   const certificate = new NodeCertificate(certificatePem);
-  if (!certificate.ca) throw new Error(`The certificate of ${certificate.subject} is not an authority's.`);
+  if (!certificate.ca)
+    throw new Error(
+      `The certificate of ${certificate.subject} is not that of an authority. Pass the certificate that createAuthority returned.`,
+    );
   const key = createPrivateKey(keyPem);
   if (!certificate.checkPrivateKey(key))
-    throw new Error(`The key is not that of the authority ${certificate.subject}.`);
+    throw new Error(
+      `The key does not belong to the authority ${certificate.subject}. Pass the key that was created with the certificate.`,
+    );
   return authorityOf(new X509Certificate(certificatePem), key.toCryptoKey(algorithm, true, ["sign"]));
 }
 
@@ -87,7 +95,7 @@ function authorityOf(authority: X509Certificate, signingKey: webcrypto.CryptoKey
   const issue = async (request: CertificateRequest): Promise<Issued> => {
     const { hostNames, commonName = hostNames[0], client = false } = request;
     if (commonName === undefined || (hostNames.length === 0 && !client))
-      throw new Error("A server's certificate needs host names, a client's a common name.");
+      throw new Error("A server certificate needs hostNames, and a client certificate needs a commonName.");
     const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
     const names = hostNames.map((value) => ({ type: isIP(value) === 0 ? "dns" : "ip", value }) as const);
     const certificate = await X509CertificateGenerator.create({

@@ -1,25 +1,25 @@
 import type { Dialect } from "kysely";
 
-/** What PostgreSQL and the embedded database have in common below Kysely. */
+/** The interface below Kysely that PostgreSQL and the embedded database share. */
 
-/** One connection, used by one only: with LISTEN and with locks that live as long as it does. */
+/** A connection with one user, for LISTEN and for locks that end with the connection. */
 export interface Connection {
-  /** The embedded database has one connection: what is set on it is set for everybody */
+  /** True for the embedded database, which has one connection: a setting then applies to all users of the database */
   readonly isShared: boolean;
   query<Row>(statement: string, parameters?: readonly unknown[]): Promise<Row[]>;
-  /** Several statements. */
+  /** Runs several statements. */
   run(script: string): Promise<void>;
   listen(channel: string, onNotification: () => void): Promise<void>;
-  /** Aborts when the connection is lost, and its locks with it. */
+  /** Aborts when the connection is lost; its locks are lost as well. */
   readonly lost: AbortSignal;
   close(): Promise<void>;
 }
 
 export interface Engine {
   readonly dialect: Dialect;
-  /** @param signal  closes it, whatever it is at @throws Error when there is nobody to connect to */
+  /** @param signal  closes the connection at any point @throws Error if the database cannot be reached */
   connect(signal?: AbortSignal): Promise<Connection>;
-  /** Answers within a second, and never throws. */
+  /** Resolves within a second, and never rejects. */
   isReachable(): Promise<boolean>;
   close(): Promise<void>;
 }

@@ -5,27 +5,28 @@ import { EmbeddedEngine } from "./embedded.ts";
 import { OpenDatabaseError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import { migrate } from "./migrate.ts";
-import { PostgresEngine, whyNotYet } from "./postgres.ts";
+import { PostgresEngine, reasonToRetry } from "./postgres.ts";
 import { asTransaction, refuseStatementsBesideTransaction } from "./transaction.ts";
 
-/** A PostgreSQL, or a folder for the embedded one (`memory://`: none, gone with the process). */
+/** A PostgreSQL, or the folder of an embedded database (`memory://` stores nothing: the data is lost with the process). */
 export type DatabaseLocation = { readonly url: string } | { readonly dataDir: string };
 
 export interface OpenDatabaseOptions {
-  /** All tables are in it; created when missing. Lower-case letters, digits, `-` and `_`, at most 50 */
+  /** The schema of all tables; it is created if it does not exist. At most 50 lower-case letters, digits, `-` and `_` */
   schema: string;
-  /** Folder of the service's own `.sql` files. @default none */
+  /** The folder of the service's own `.sql` files. @default none */
   migrations?: URL;
   logger: Logger;
-  /** Ends the waiting for a PostgreSQL that is not there yet */
+  /** Ends the wait for a PostgreSQL that does not answer yet */
   signal?: AbortSignal;
 }
 
 /**
- * Opens the database and brings its schema up to date. A PostgreSQL that does not answer is waited for, with a log line per
- * attempt.
- * @throws {OpenDatabaseError} when it never will: wrong password, unknown database, folder in use, a migration that fails
- * @throws the signal's reason when that aborts
+ * Opens the database and applies the migrations. Waits for a PostgreSQL that does not answer, with a log line per attempt.
+ * @throws {OpenDatabaseError} if waiting is useless: wrong password, unknown database, folder in use, failed migration
+ * @throws the reason of `signal` when it aborts
+ * @example
+ * await using database = await openDatabase<Tables>({ url }, { schema: "scheduling", migrations, logger });
  */
 export async function openDatabase<Tables>(
   location: DatabaseLocation,
@@ -34,11 +35,15 @@ export async function openDatabase<Tables>(
   if (!/^[a-z][a-z0-9_-]{0,49}$/.test(schema)) throw new TypeError(`"${schema}" cannot be the name of a schema.`);
   signal?.throwIfAborted();
   if ("url" in location) {
-    if (!URL.canParse(location.url)) throw new OpenDatabaseError("DATABASE_REFUSED", "DATABASE_URL is not a URL.");
+    if (!URL.canParse(location.url))
+      throw new OpenDatabaseError(
+        "DATABASE_REFUSED",
+        "DATABASE_URL is not a URL. Set it to one like postgres://user:password@host:5432/database.",
+      );
     const postgres = new PostgresEngine(location.url, schema);
     try {
-      await withPatience(location.url, { logger, signal }, async () => {
-        await using connection = closing(await postgres.connectPatiently(signal));
+      await retryWhileUnavailable(location.url, { logger, signal }, async () => {
+        await using connection = closing(await postgres.connectWithoutQueryTimeout(signal));
         await migrate(connection, schema, migrations);
       });
     } catch (error) {
@@ -62,7 +67,7 @@ function closing(connection: Connection): Connection & AsyncDisposable {
   return Object.assign(connection, { [Symbol.asyncDispose]: () => connection.close() });
 }
 
-async function withPatience(
+async function retryWhileUnavailable(
   url: string,
   { logger, signal }: { logger: Logger; signal: AbortSignal | undefined },
   attempt: () => Promise<void>,
@@ -72,7 +77,7 @@ async function withPatience(
       return await attempt();
     } catch (error) {
       signal?.throwIfAborted();
-      const reason = whyNotYet(error, url);
+      const reason = reasonToRetry(error, url);
       const retryInMs = Math.round(delayMs * (0.5 + Math.random() / 2));
       logger.warn({ reason, retryInMs }, "waiting for the database");
       await sleep(retryInMs, undefined, { signal }).catch(() => signal?.throwIfAborted());
@@ -80,9 +85,9 @@ async function withPatience(
   }
 }
 
-/** An open database, the same to use whichever it is. */
+/** An open database: PostgreSQL and the embedded one are used in the same way. */
 export class Database<Tables> implements AsyncDisposable {
-  /** For single statements. Inside `transaction` use what that hands out: a statement here would then be refused */
+  /** For single statements. Inside `transaction` use its parameter: a statement here is then refused */
   readonly kysely: Kysely<Tables>;
   readonly #engine: Engine;
   #isClosed = false;
@@ -93,32 +98,37 @@ export class Database<Tables> implements AsyncDisposable {
   }
 
   /**
-   * Commits when `work` resolves, rolls back when it rejects. After the commit, what was added to outbox and inbox is published on the
-   * channels `outbox:committed` and `inbox:committed` of `node:diagnostics_channel`.
+   * Runs `work` in a transaction: commits when it resolves, rolls back when it rejects. After the commit, publishes additions to outbox and
+   * inbox on the channels `outbox:committed` and `inbox:committed` of `node:diagnostics_channel`.
+   * @example
+   * await database.transaction(async (tx) => {
+   *   await tx.insertInto("patient").values(patient).execute();
+   *   await addToOutbox(tx, { topic: "notify.patient.add", key: patient.patientId, message: patient });
+   * });
    */
   async transaction<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T> {
-    // The embedded one would wait for ever
+    // The embedded database would wait for ever
     if (this.#isClosed) throw new Error("The database is closed.");
     return asTransaction((inside) =>
       this.kysely.transaction().execute((tx) => inside(() => work(tx.withoutPlugins()))),
     );
   }
 
-  /** Whether it answers, within a second. */
+  /** Whether the database answers within a second. */
   isReachable(): Promise<boolean> {
     return this.#engine.isReachable();
   }
 
   /**
-   * A connection beside Kysely's, for LISTEN and for locks that live as long as it does.
-   * @param signal  closes it, whatever it is at
-   * @throws Error when it cannot be had
+   * Opens a connection outside of Kysely, for LISTEN and for locks that end with the connection.
+   * @param signal  closes the connection at any point
+   * @throws Error if the database cannot be reached
    */
   connect(signal?: AbortSignal): Promise<Connection> {
     return this.#engine.connect(signal);
   }
 
-  /** Waits for transactions that are open, two seconds at most. */
+  /** Closes the database; waits for open transactions, at most two seconds. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#engine.close();

@@ -7,17 +7,17 @@ import type { Connection, Engine } from "./connection.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { asText } from "./types.ts";
 
-/** PGlite, a PostgreSQL inside this process: in a folder, or in memory. It has one connection, which all share. */
+/** PGlite, a PostgreSQL inside this process, in a folder or in memory. It has one connection, which all users share. */
 export class EmbeddedEngine implements Engine {
   readonly dialect: PGliteDialect;
   readonly #pglite: PGlite;
   readonly #unlock: () => void;
 
-  /** @param dataDir  a folder, created when missing, or `memory://` @throws {OpenDatabaseError} when somebody else has it open */
+  /** @param dataDir  a folder, which is created if it does not exist, or `memory://` @throws {OpenDatabaseError} if another opener uses the folder */
   static async open(dataDir: string, schema: string): Promise<EmbeddedEngine> {
     const parsers = Object.fromEntries([...asText].map((oid) => [oid, (text: string) => text]));
     if (dataDir === "memory://") return new EmbeddedEngine(await opened({ parsers }, schema), () => {});
-    // PGlite lets a second process in, and writes get lost
+    // PGlite does not refuse a second process, and writes would be lost
     const unlock = await lockFolder(dataDir);
     try {
       return new EmbeddedEngine(await openFolder(dataDir, parsers, schema), unlock);
@@ -52,7 +52,7 @@ type Parsers = Record<number, (text: string) => unknown>;
 async function openFolder(dataDir: string, parsers: Parsers, schema: string): Promise<PGlite> {
   const data = join(dataDir, "pgdata");
   const complete = join(dataDir, "complete");
-  // A process that was stopped while it created the database left half of one, in which there is nothing yet
+  // A process that was stopped during the creation left an incomplete database, which has no data yet
   if (!existsSync(complete)) await rm(data, { recursive: true, force: true });
   await mkdir(data, { recursive: true });
   const pglite = await opened({ dataDir: data, parsers }, schema);
@@ -90,7 +90,7 @@ class EmbeddedConnection implements Connection {
   }
 
   async listen(channel: string, onNotification: () => void): Promise<void> {
-    // PGlite's own unlisten forgets to quote the name
+    // PGlite's own unlisten does not quote the name
     const stop = this.#pglite.onNotification((name) => {
       if (name === channel) onNotification();
     });

@@ -5,7 +5,7 @@ export type OpenDatabaseErrorCode =
   | "DATABASE_MIGRATION_FAILED"
   | "DATABASE_MIGRATION_CHANGED";
 
-/** Trying again would not help; the message says what would. It holds no credentials. */
+/** The database cannot be opened, and a retry would not help. The message says what to do, and has no credentials. */
 export class OpenDatabaseError extends Error {
   override readonly name = "OpenDatabaseError";
   readonly code: OpenDatabaseErrorCode;

@@ -4,10 +4,10 @@ import { DatabaseSync } from "node:sqlite";
 import { OpenDatabaseError } from "./errors.ts";
 
 /**
- * Lets one opener into a folder, of all processes (containers with the same volume included) and within one. The lock is
- * the operating system's, on a file, taken by SQLite since Node.js has no call for it: it ends with its process, however that ends.
- * @returns to unlock it
- * @throws {OpenDatabaseError} that says who has it
+ * Locks a folder against other openers: in this process, in other processes, and in containers with the same volume. It is the
+ * operating system's lock on a file, taken through SQLite because Node.js has no call for it. It ends with the process, even after kill -9.
+ * @returns a function that unlocks the folder
+ * @throws {OpenDatabaseError} that names the process which has locked it
  */
 export async function lockFolder(folder: string): Promise<() => void> {
   const holderFile = join(folder, "opened-by.txt");
@@ -21,14 +21,14 @@ export async function lockFolder(folder: string): Promise<() => void> {
     if (!isBusy(error)) {
       throw new OpenDatabaseError(
         "DATABASE_FOLDER_UNUSABLE",
-        `The folder ${folder} cannot be written to (${codeOf(error)}). Set DATA_DIR to one that can.`,
+        `The folder ${folder} cannot be written to (${codeOf(error)}). Set DATA_DIR to a writable folder.`,
       );
     }
     const holder = await readFile(holderFile, "utf8").catch(() => "another process");
     throw new OpenDatabaseError(
       "DATABASE_FOLDER_IN_USE",
-      `The embedded database in ${folder} is open already, by ${holder.trim()}: a second one would lose writes. ` +
-        "Stop that process, or set another DATA_DIR; several processes can share a PostgreSQL (DATABASE_URL).",
+      `The embedded database in ${folder} is open already, by ${holder.trim()}. Two processes would lose writes. ` +
+        "Stop that process, set another DATA_DIR, or share a PostgreSQL (DATABASE_URL).",
     );
   }
   const program = process.argv[1] ?? process.execPath;

@@ -2,16 +2,20 @@ import { sql, type Transaction } from "kysely";
 import { publishOnCommit } from "./transaction.ts";
 
 export interface IncomingMessage {
-  /** Where it came from: ids are told apart within one source. A contract's name */
+  /** Where the message came from, a contract's name. An id is unique within one source */
   source: string;
   messageId: string;
 }
 
 /**
- * Notes that a message has its effect in this transaction. While another transaction that notes the same is open, this waits for
- * its end.
- * @param tx  of `database.transaction`
- * @returns false when it had its effect before: then there is nothing to do
+ * Records that a message takes effect in this transaction. Waits for the end of another open transaction that records the same message.
+ * @param tx  the parameter of `database.transaction`
+ * @returns false if the message has taken effect before: then do nothing
+ * @example
+ * await database.transaction(async (tx) => {
+ *   if (!(await addToInbox(tx, { source: "notify.patient.add", messageId }))) return;
+ *   await insertAppointment(tx, appointment);
+ * });
  */
 export async function addToInbox<Tables>(
   tx: Transaction<Tables>,

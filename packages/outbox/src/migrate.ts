@@ -12,10 +12,10 @@ interface Migration {
 const own = new URL("../migrations/", import.meta.url);
 
 /**
- * Brings a schema up to date: the files of this package, then those of the service, each in the order of their names, once,
- * in a transaction of its own. Processes that start at once wait for each other. A file that another version of the
- * service has applied and this one does not have is left alone.
- * @throws {OpenDatabaseError} when a file fails, or is not what was applied
+ * Applies the migrations to a schema: the files of this package, then those of the service, in the order of their names. Each file
+ * runs once, in its own transaction. Processes that start at the same time wait for each other. Files that a newer version of the
+ * service has applied are ignored.
+ * @throws {OpenDatabaseError} if a file fails, or was changed after it was applied
  */
 export async function migrate(connection: Connection, schema: string, folder: URL | undefined): Promise<void> {
   const migrations = [
@@ -49,7 +49,7 @@ async function readMigrations(folder: URL, prefix: string): Promise<Migration[]>
 }
 
 async function createSchema(connection: Connection, schema: string): Promise<void> {
-  // "if not exists" would want the right to create even where it exists
+  // "if not exists" needs the right to create schemas even if the schema exists
   const [found] = await connection.query("select from pg_namespace where nspname = $1", [schema]);
   if (found === undefined) await connection.run(`create schema "${schema}"`);
   const [table] = await connection.query("select from pg_tables where schemaname = $1 and tablename = 'migration'", [
@@ -73,7 +73,7 @@ async function apply(connection: Connection, { name, script, checksum }: Migrati
     const why = error instanceof Error ? error.message : String(error);
     throw new OpenDatabaseError(
       "DATABASE_MIGRATION_FAILED",
-      `The migration ${name} failed, and nothing of it was done: ${why}`,
+      `The migration ${name} failed and was rolled back: ${why}`,
       {
         cause: error,
       },
@@ -84,6 +84,6 @@ async function apply(connection: Connection, { name, script, checksum }: Migrati
 function changed({ name }: Migration, schema: string): OpenDatabaseError {
   return new OpenDatabaseError(
     "DATABASE_MIGRATION_CHANGED",
-    `The migration ${name} is not what was applied to the schema "${schema}". Put the file back as it was, and write what is new into a further file.`,
+    `The migration ${name} was changed after it was applied to the schema "${schema}". Restore the file, and put the change into a new file.`,
   );
 }

@@ -6,7 +6,7 @@ import type { Connection, Engine } from "./connection.ts";
 import { OpenDatabaseError } from "./errors.ts";
 import { asText } from "./types.ts";
 
-/** A PostgreSQL: a pool for Kysely, and connections beside it. */
+/** A PostgreSQL: a pool for Kysely, and single connections outside of it. */
 export class PostgresEngine implements Engine {
   readonly dialect: PostgresDialect;
   readonly #config: ClientConfig;
@@ -26,7 +26,7 @@ export class PostgresEngine implements Engine {
       },
     };
     this.#pool = new Pool({ ...this.#config, max: 10 });
-    // A lost connection is told to whoever uses it; to the one who does not it is no error
+    // A lost connection rejects the statement that uses it; an idle one needs no report
     this.#pool.on("error", () => {});
     this.#pool.on("connect", (client) => client.on("error", () => {}));
     this.dialect = new PostgresDialect({ pool: this.#pool });
@@ -36,8 +36,8 @@ export class PostgresEngine implements Engine {
     return PostgresConnection.open(new Client({ ...this.#config, query_timeout: 15_000 }), signal);
   }
 
-  /** For what may take its time: no statement is given up. */
-  async connectPatiently(signal: AbortSignal | undefined): Promise<Connection> {
+  /** Opens a connection without a time limit for statements: migrations may take long. */
+  async connectWithoutQueryTimeout(signal: AbortSignal | undefined): Promise<Connection> {
     return PostgresConnection.open(new Client(this.#config), signal);
   }
 
@@ -56,14 +56,14 @@ export class PostgresEngine implements Engine {
     return Promise.race([answer, sleep(1_000, false, { ref: false })]);
   }
 
-  /** Waits for what is in hand; on a dead link not for long. */
+  /** Waits for statements in flight, at most two seconds. */
   close(): Promise<void> {
     this.#closed ??= Promise.race([this.#pool.end(), sleep(2_000, undefined, { ref: false })]);
     return this.#closed;
   }
 }
 
-/** Each is looked at by the server, so that what a vanished or frozen client holds is free again within a minute. */
+/** The server enforces these, so that the locks of a vanished or frozen client are released within a minute. */
 const sessionSettings = [
   "tcp_keepalives_idle=10",
   "tcp_keepalives_interval=5",
@@ -95,7 +95,7 @@ class PostgresConnection implements Connection {
       await Promise.race([client.connect(), whenAborted(connection.lost)]);
       return connection;
     } catch (error) {
-      // One that failed half-way, at the password for instance, would stay open
+      // A connection that failed half-way, for instance at the password, would stay open
       await connection.close();
       throw error;
     }
@@ -121,7 +121,7 @@ class PostgresConnection implements Connection {
     await this.#inTurn(() => this.#client.query(script));
   }
 
-  /** pg wants one statement at a time. */
+  /** Runs one statement at a time, as pg requires. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#turn.then(work);
     this.#turn = result.catch(() => {});
@@ -133,7 +133,7 @@ class PostgresConnection implements Connection {
     await this.run(`listen ${this.#client.escapeIdentifier(channel)}`);
   }
 
-  /** On a dead link it does not wait for the server's goodbye. */
+  /** Closes the connection; waits for the server at most a second. */
   close(): Promise<void> {
     this.#lost.abort(lost());
     this.#closed ??= Promise.race([this.#client.end(), sleep(1_000, undefined, { ref: false })]);
@@ -151,10 +151,10 @@ async function whenAborted(signal: AbortSignal): Promise<never> {
 }
 
 /**
- * @returns why it may yet succeed, in a few words
- * @throws {OpenDatabaseError} when it will not
+ * @returns why another attempt may succeed, in a few words
+ * @throws {OpenDatabaseError} if no attempt can succeed
  */
-export function whyNotYet(error: unknown, url: string): string {
+export function reasonToRetry(error: unknown, url: string): string {
   if (error instanceof OpenDatabaseError) throw error;
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   const text = error instanceof Error ? error.message : "";
@@ -170,17 +170,17 @@ export function whyNotYet(error: unknown, url: string): string {
   if (/terminated|timeout|not queryable/i.test(text)) return `${where} does not answer`;
   if (/SASL|SSL/.test(text) || code !== "") {
     const what = /SASL/.test(text)
-      ? "wants a password: does DATABASE_URL have the right one?"
-      : "and this end do not agree on TLS: see sslmode in DATABASE_URL.";
+      ? "requires a password, and DATABASE_URL has none or a wrong one."
+      : "and this client disagree about TLS: correct sslmode in DATABASE_URL.";
     throw new OpenDatabaseError("DATABASE_REFUSED", `${where} ${/SASL|SSL/.test(text) ? what : `refuses (${code}).`}`);
   }
   throw error;
 }
 
 const refusals: Readonly<Record<string, (database: string) => string>> = {
-  "28P01": () => "refuses user or password: correct them in DATABASE_URL",
-  "28000": () => "refuses the user, or this machine: correct DATABASE_URL, or allow it in the server's pg_hba.conf",
+  "28P01": () => "refuses the user or password: correct them in DATABASE_URL",
+  "28000": () => "refuses the user or this machine: correct DATABASE_URL, or allow it in the server's pg_hba.conf",
   "3D000": (database) => `has no database "${database}": create it, or correct DATABASE_URL`,
   "42501": (database) =>
-    `does not permit this user to create what the service needs: grant create on database "${database}", or create the schema for it`,
+    `does not allow this user to create the schema: grant create on database "${database}", or create the schema for this user`,
 };

@@ -8,24 +8,24 @@ export interface MessageToSend {
   messageId: string;
   topic: string;
   message: unknown;
-  /** Aborts when the relay's time to close is over, and when another relay may have taken the message over */
+  /** Aborts when the relay's time to close is over, and when another relay may be sending the message */
   signal: AbortSignal;
 }
 
 export interface RelayOptions {
-  /** Resolves when the receiver has it safe; rejects when it has not, or nobody knows: then it is sent again. Must settle. */
+  /** Resolves when the receiver has stored the message; rejects when it has not, or when this is unknown: then it is sent again. Must settle. */
   send: (message: MessageToSend) => Promise<unknown>;
   logger: Logger;
-  /** Keys at work at once. @default 50 */
+  /** The number of keys that are sent concurrently. @default 50 */
   concurrency?: number;
-  /** How often to look for what nobody announced, such as what a killed process left. @default 5000 */
+  /** Milliseconds between queries for rows without a NOTIFY, such as those of a killed process. @default 5000 */
   sweepMs?: number;
-  /** How long `close` lets messages in hand finish. @default 4000 */
+  /** How many milliseconds `close` waits for messages in flight. @default 4000 */
   closeTimeoutMs?: number;
 }
 
 export interface Relay extends AsyncDisposable {
-  /** Lets messages in hand finish; what is left in the outbox is sent by the next relay. */
+  /** Waits for messages in flight, then stops. The next relay sends the remaining rows. */
   close(): Promise<void>;
 }
 
@@ -45,15 +45,20 @@ interface Rest {
 const sent = channel("outbox:sent");
 const shortestRestMs = 200;
 const longestRestMs = 30_000;
-/** Keys that fail; with more than that, looking for others waits for one of these. */
+/** The maximum of keys that wait after a failure; with more, the relay queries for no other key until one of them is due. */
 const mostResting = 1_000;
 const batchSize = 100;
 
 /**
- * Sends what transactions have added to the outbox, also what other processes added or a killed one left. Any number may run on one
- * PostgreSQL. A key is one relay's at a time, by a lock on the relay's connection: it ends with the process, or when the connection
- * breaks. A message is sent, and when that has resolved its row is deleted: so it is sent at least once.
- * One that fails is tried again after 0.2 s, 0.4 s … 30 s; those of other keys go on.
+ * Sends the messages that transactions have added to the outbox, including those of other processes and of killed ones. Any number of
+ * relays can run on one PostgreSQL. A lock on the relay's connection gives each key to one relay at a time; it ends with the process or
+ * the connection. A row is deleted after `send` has resolved, so a message is sent at least once. A message that fails is repeated after
+ * 0.2 s, 0.4 s … 30 s; other keys continue.
+ * @example
+ * await using relay = startRelay(database, {
+ *   send: ({ messageId, message, signal }) => amqp.notify(patientAdded, message, { messageId, signal }),
+ *   logger,
+ * });
  */
 export function startRelay<Tables>(database: Database<Tables>, options: RelayOptions): Relay {
   const relay = new RunningRelay(database, options);
@@ -65,9 +70,9 @@ class RunningRelay {
   readonly #options: Required<RelayOptions>;
   readonly #closing = new AbortController();
   readonly #outOfTime = new AbortController();
-  /** Keys that are locked by this relay */
+  /** The keys that this relay has locked */
   readonly #busy = new Map<string, Promise<void>>();
-  /** Those of them that nothing is done with any more */
+  /** Those of them that are finished and can be unlocked */
   readonly #done: string[] = [];
   readonly #resting = new Map<string, Rest>();
   readonly #running: Promise<void>;
@@ -82,9 +87,9 @@ class RunningRelay {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#wake();
-    // With nothing in hand there is nothing to wait for, least of all on a dead link
-    const patienceMs = this.#busy.size === 0 ? 0 : this.#options.closeTimeoutMs;
-    const tooLate = setTimeout(() => this.#outOfTime.abort(), patienceMs);
+    // Without messages in flight there is nothing to wait for, even on a dead link
+    const waitMs = this.#busy.size === 0 ? 0 : this.#options.closeTimeoutMs;
+    const tooLate = setTimeout(() => this.#outOfTime.abort(), waitMs);
     await this.#running;
     clearTimeout(tooLate);
   }
@@ -108,7 +113,7 @@ class RunningRelay {
         logger.warn({ reason: codeOf(error), retryInMs }, "the outbox's relay has lost its database");
         await sleep(retryInMs, undefined, { signal: this.#closing.signal }).catch(() => {});
       } finally {
-        // What is in hand still was begun on this connection
+        // Messages in flight belong to this connection
         await Promise.all(this.#busy.values());
         this.#busy.clear();
         this.#done.length = 0;
@@ -118,8 +123,8 @@ class RunningRelay {
   }
 
   async #prepare(connection: Connection): Promise<void> {
-    // A deletion that a crash of the server undoes means that a message is sent twice: no reason to wait for the disk.
-    // On a shared connection it would hold for all transactions, and kill -9 would take them back.
+    // If a crash of the server undoes a deletion, a message is sent twice, which is allowed: so no deletion waits for the disk.
+    // On a shared connection the setting would apply to all transactions, and kill -9 would undo them.
     if (!connection.isShared) await connection.run("set synchronous_commit to off");
     const [row] = await connection.query<{ schema: string }>("select current_schema() as schema");
     await connection.listen(`outbox ${row?.schema}`, () => this.#wake());
@@ -132,27 +137,27 @@ class RunningRelay {
       this.#alarm = Promise.withResolvers();
       await this.#release(connection);
       const resting = this.#restingKeys();
-      await this.#look(connection, [...resting.keys()]);
+      await this.#lockAndSend(connection, [...resting.keys()]);
       const timer = setTimeout(() => this.#wake(), Math.min(this.#options.sweepMs, ...resting.values()));
       await this.#alarm.promise;
       clearTimeout(timer);
-      // Many keys that end or begin within a moment are one look
+      // One query for many keys that end or begin at about the same time
       if (this.#busy.size > 0) await sleep(5);
     }
     await Promise.all(this.#busy.values());
   }
 
-  /** The keys that are not to be tried yet, and for how many milliseconds. */
+  /** Returns the keys that still wait after a failure, with the milliseconds that are left. */
   #restingKeys(): Map<string, number> {
     const now = performance.now();
     const left = [...this.#resting].map(([key, { until }]) => [key, until - now] as const);
-    // Long over and not tried again: another relay has sent it
+    // Due for long and not repeated: another relay has sent it
     for (const [key, ms] of left) if (ms < -2 * longestRestMs) this.#resting.delete(key);
     return new Map(left.filter(([, ms]) => ms > 0));
   }
 
-  /** Takes keys that have something to send and are nobody's. */
-  async #look(connection: Connection, resting: readonly string[]): Promise<void> {
+  /** Locks keys that have rows and that no relay has locked, and starts to send them. */
+  async #lockAndSend(connection: Connection, resting: readonly string[]): Promise<void> {
     const elsewhere: string[] = [];
     if (resting.length >= mostResting) return;
     for (;;) {
@@ -160,19 +165,19 @@ class RunningRelay {
       if (free <= 0) return;
       const found = await findKeys(connection, [...this.#busy.keys(), ...resting, ...elsewhere], free);
       const ours = found.filter(({ claimed }) => claimed).map(({ key }) => key);
-      if (ours.length > 0) await this.#take(connection, ours);
+      if (ours.length > 0) await this.#sendKeys(connection, ours);
       elsewhere.push(...found.filter(({ claimed }) => !claimed).map(({ key }) => key));
-      // Others hold what was found first: there may be more behind it
+      // Other relays have locked the first keys: there may be more behind them
       if (found.length === ours.length) return;
     }
   }
 
-  async #take(connection: Connection, keys: string[]): Promise<void> {
-    // Only now: before the lock was ours, another relay may have sent them
+  async #sendKeys(connection: Connection, keys: string[]): Promise<void> {
+    // The rows are read after the lock: another relay may have sent some of them before
     const rows = Map.groupBy(await readRows(connection, keys), ({ key }) => key);
     for (const key of keys) {
       const done = this.#sendInOrder(connection, rows.get(key) ?? [])
-        // The connection is lost, and its locks with it
+        // The connection is lost, and so are its locks
         .catch(() => connection.close())
         .finally(() => {
           this.#done.push(key);
@@ -182,7 +187,7 @@ class RunningRelay {
     }
   }
 
-  /** Lets go of keys that are done with, all at once. What was added to them meanwhile is found by the look that follows. */
+  /** Unlocks the finished keys in one query. The next query finds the rows that were added meanwhile. */
   async #release(connection: Connection): Promise<void> {
     const done = this.#done.splice(0);
     if (done.length === 0) return;
@@ -215,7 +220,7 @@ class RunningRelay {
   }
 }
 
-/** The keys of the oldest rows, except those named, and whether each is now ours. */
+/** Finds the keys of the oldest rows, without `except`, and tries to lock each. */
 async function findKeys(
   connection: Connection,
   except: string[],
@@ -230,7 +235,7 @@ async function findKeys(
   );
 }
 
-/** At most `batchSize`: those of a key that are left out come at the next look. */
+/** Reads at most `batchSize` rows; the next query finds the others. */
 async function readRows(connection: Connection, keys: string[]): Promise<Row[]> {
   return connection.query(
     "select id, key, topic, message_id, message from outbox where key = any($1::text[]) order by id limit $2",
@@ -251,7 +256,7 @@ function restMs(failures: number): number {
   return Math.round(limit * (0.75 + Math.random() / 4));
 }
 
-/** An error's text may quote a message. */
+/** Not the error's text, which may quote a message. */
 function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return "not an Error";
   return "code" in error && typeof error.code === "string" ? error.code : error.name;

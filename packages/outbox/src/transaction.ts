@@ -2,17 +2,17 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { channel } from "node:diagnostics_channel";
 import type { KyselyPlugin } from "kysely";
 
-/** What goes on inside `database.transaction`, known to whatever is called from there. */
+/** The state of `database.transaction`, available to all code that is called inside it. */
 
 interface Running {
   isOpen: boolean;
-  /** What is published once it has committed */
+  /** Called after the commit */
   readonly committed: (() => void)[];
 }
 
 const running = new AsyncLocalStorage<Running>();
 
-/** Runs it as the transaction of all that it calls, and publishes the named points when it has committed. */
+/** Runs a transaction, makes it known to the code inside it, and publishes the named points after the commit. */
 export async function asTransaction<T>(transaction: (inside: <R>(work: () => R) => R) => Promise<T>): Promise<T> {
   refuseInside("Another transaction");
   const own: Running = { isOpen: true, committed: [] };
@@ -25,23 +25,24 @@ export async function asTransaction<T>(transaction: (inside: <R>(work: () => R) 
   }
 }
 
-/** Publishes on a channel of `node:diagnostics_channel` when the transaction has committed. @throws Error outside of one */
+/** Publishes on a channel of `node:diagnostics_channel` after the commit. @throws Error outside of a transaction */
 export function publishOnCommit(name: string, facts: object): void {
   const current = running.getStore();
-  if (current?.isOpen !== true) throw new Error("This needs a transaction of database.transaction(), not of Kysely.");
+  if (current?.isOpen !== true)
+    throw new Error("This function needs a transaction of database.transaction(), not one of Kysely.");
   current.committed.push(() => channel(name).publish(facts));
 }
 
 function refuseInside(what: string): void {
   if (running.getStore()?.isOpen !== true) return;
   throw new Error(
-    `${what} was begun inside database.transaction(), which would wait for itself: use the transaction that it was handed.`,
+    `${what} inside database.transaction() would wait for itself. Use the transaction that is passed to the callback.`,
   );
 }
 
 /**
- * Refuses statements outside the transaction while inside it: the embedded database would hang for ever, since it has one connection,
- * and PostgreSQL as soon as ten do so at once.
+ * Refuses statements outside of the transaction that is open: the embedded database, with its one connection, would hang for ever,
+ * and PostgreSQL would when ten do so at the same time.
  */
 export const refuseStatementsBesideTransaction: KyselyPlugin = {
   transformQuery({ node }) {

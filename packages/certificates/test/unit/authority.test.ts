@@ -24,8 +24,8 @@ async function greeting(server: Issued, client: ConnectionOptions, options: TlsO
   }
 }
 
-describe("an authority", () => {
-  test("may sign servers and clients, and no further authority", () => {
+describe("An authority", () => {
+  test("can sign certificates of servers and clients, but not of other authorities", () => {
     const certificate = new X509Certificate(authority.certificatePem);
     expect(certificate.ca).toBe(true);
     expect(certificate.subject).toBe("CN=Test authority");
@@ -33,7 +33,7 @@ describe("an authority", () => {
     expect(Math.round((certificate.validToDate.getTime() - Date.now()) / dayMs)).toBe(10);
   });
 
-  test("that was kept as PEM issues more, which those who trust it accept", async () => {
+  test("that is loaded from PEM issues certificates that its clients accept", async () => {
     const kept: Issued = structuredClone({ certificatePem: authority.certificatePem, keyPem: authority.keyPem });
     const again = await loadAuthority(kept);
     expect(again).toMatchObject(kept);
@@ -41,17 +41,17 @@ describe("an authority", () => {
     expect(await greeting(server, { ca: authority.certificatePem, servername: "localhost" })).toBe("hello");
   });
 
-  test("is refused with another's key, and where it is none", async () => {
+  test("is refused with the key of another, and if its certificate is not that of an authority", async () => {
     const other = await createAuthority({ name: "Other", days: 1 });
     await expect(loadAuthority({ ...authority, keyPem: other.keyPem })).rejects.toThrow(
-      "The key is not that of the authority CN=Test authority.",
+      "The key does not belong to the authority CN=Test authority.",
     );
-    await expect(loadAuthority(await authority.issue({ hostNames }))).rejects.toThrow("is not an authority's");
+    await expect(loadAuthority(await authority.issue({ hostNames }))).rejects.toThrow("is not that of an authority");
   });
 });
 
-describe("a server's certificate", () => {
-  test("is its authority's, and stands for its names and addresses alone", async () => {
+describe("A server certificate", () => {
+  test("is signed by its authority and valid only for its names and addresses", async () => {
     const { certificatePem, keyPem } = await authority.issue({ hostNames });
     const certificate = new X509Certificate(certificatePem);
     const issuer = new X509Certificate(authority.certificatePem);
@@ -86,10 +86,10 @@ describe("a server's certificate", () => {
   });
 });
 
-describe("a client's certificate", () => {
+describe("A client certificate", () => {
   const ca = authority.certificatePem;
 
-  test("opens the door of a server that asks for one; without, it stays closed", async () => {
+  test("is accepted by a server that requires one, and a client without one is refused", async () => {
     const server = await authority.issue({ hostNames });
     const client = await authority.issue({ hostNames: [], commonName: "scheduling", client: true });
     expect(new X509Certificate(client.certificatePem).subject).toBe("CN=scheduling");
@@ -101,8 +101,10 @@ describe("a client's certificate", () => {
     });
   });
 
-  test("must name somebody", async () => {
-    await expect(authority.issue({ hostNames: [], client: true })).rejects.toThrow("a client's a common name");
-    await expect(authority.issue({ hostNames: [], commonName: "broker" })).rejects.toThrow("needs host names");
+  test("needs a common name", async () => {
+    await expect(authority.issue({ hostNames: [], client: true })).rejects.toThrow(
+      "a client certificate needs a commonName",
+    );
+    await expect(authority.issue({ hostNames: [], commonName: "broker" })).rejects.toThrow("needs hostNames");
   });
 });

@@ -44,7 +44,7 @@ export class BrokerPool implements AsyncDisposable {
   }
 
   async #start(from: readonly RabbitMqSource[]): Promise<RabbitMq> {
-    const broker = await startRabbitMq({ from, env: { RABBITMQ_IMAGE: process.env["RABBITMQ_IMAGE"] } });
+    const broker = await startRabbitMq({ from, env: {} });
     this.#all.push(broker);
     return broker;
   }

@@ -53,7 +53,7 @@ export async function privateBroker(
     broker,
     startRabbitMq({
       from: privateSources[broker.source],
-      env: { RABBITMQ_IMAGE: process.env["RABBITMQ_IMAGE"] },
+      env: {},
       ...options,
     }),
   );

@@ -66,11 +66,11 @@ describe.each(databases)("A database on %s", (_name, test) => {
   }) => {
     const database = cleanup(await openDatabase<Tables>(location, options));
     const beside = database.transaction(() => database.kysely.selectFrom("effect").selectAll().execute());
-    await expect(beside).rejects.toThrow("use the transaction that it was handed");
+    await expect(beside).rejects.toThrow("Use the transaction that is passed to the callback");
     const nested = database.transaction(() => database.transaction(async () => {}));
-    await expect(nested).rejects.toThrow("use the transaction that it was handed");
+    await expect(nested).rejects.toThrow("Use the transaction that is passed to the callback");
     const raw = database.transaction(() => sql`select 1`.execute(database.kysely));
-    await expect(raw).rejects.toThrow("use the transaction that it was handed");
+    await expect(raw).rejects.toThrow("Use the transaction that is passed to the callback");
   });
 
   test("runs transactions that begin at the same time, one after the other if need be", async ({

@@ -32,7 +32,7 @@ describe.each(databases)("A kill -9 on %s", (_name, test) => {
       expect(again.lines.at(-1)?.json?.["effects"]).toEqual(inOrder.map(String));
       const sent = [...sentIn(killed.lines), ...sentIn(again.lines)];
       expect([...new Set(sent)]).toEqual(inOrder);
-      // Between "sent" and the row's end nobody knows that it was sent: this one comes twice, and the receiver's inbox sees to it
+      // Killed after "sent" and before the row is deleted, the relay sends this message twice; the receiver's inbox ignores the second
       if (killAt === "outbox:sent") expect(sent).toEqual([0, 1, 1, ...inOrder.slice(2)]);
     },
   );

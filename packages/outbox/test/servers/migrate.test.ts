@@ -84,7 +84,7 @@ describe("Migrations of a service that is started more than once", () => {
     for (const folder of [before, windows]) await (await open(location, folder.url)).close();
     await expect(open(location, after.url)).rejects.toMatchObject({
       code: "DATABASE_MIGRATION_CHANGED",
-      message: expect.stringContaining("0001_step.sql is not what was applied"),
+      message: expect.stringContaining("0001_step.sql was changed after it was applied"),
     });
   });
 });

@@ -158,7 +158,7 @@ describe("Opening fails immediately", () => {
     expect(error).toMatchObject({
       name: "OpenDatabaseError",
       code: "DATABASE_REFUSED",
-      message: expect.stringMatching(/refuses user or password: correct them in DATABASE_URL \(28P01\)/),
+      message: expect.stringMatching(/refuses the user or password: correct them in DATABASE_URL \(28P01\)/),
     });
     expect(inspect(error)).not.toContain("wrong-secret");
   });
@@ -180,7 +180,7 @@ describe("Opening fails immediately", () => {
   test("if the password is missing", async ({ database }) => {
     const url = new URL(database.url);
     url.password = "";
-    expect(await refusal(url)).toMatchObject({ message: expect.stringContaining("wants a password") });
+    expect(await refusal(url)).toMatchObject({ message: expect.stringContaining("requires a password") });
   });
 
   test("if only one side wants TLS", async ({ database }) => {
@@ -198,7 +198,7 @@ describe("Opening fails immediately", () => {
     cleanup(() => admin.query(`drop owned by ${role}; drop role ${role}`));
     const url = new URL(database.url);
     [url.username, url.password] = [role, "secret"];
-    expect(await refusal(url)).toMatchObject({ message: expect.stringMatching(/does not permit.*grant create/) });
+    expect(await refusal(url)).toMatchObject({ message: expect.stringMatching(/does not allow.*grant create/) });
 
     // It needs no such right if the schema exists and is its own
     await admin.query(`create schema "test-postgres" authorization ${role}`);

@@ -1,4 +1,4 @@
-/** Opens the folder that DATA_DIR names, says so, and holds it until it is stopped. */
+/** Opens the folder of DATA_DIR, logs "ready", and keeps it open until the process is stopped. */
 import { openDatabase } from "../../../src/index.ts";
 
 const logger = { debug() {}, info() {}, warn() {}, error() {} };

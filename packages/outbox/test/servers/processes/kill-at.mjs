@@ -1,4 +1,4 @@
-/** Preloaded: kills its process at the named point that KILL_AT names, the second time it is passed. */
+/** A preload module: kills the process when the named point KILL_AT is published for the second time. */
 import { subscribe } from "node:diagnostics_channel";
 
 let passed = 0;

@@ -1,6 +1,6 @@
 /**
- * A service's part in the three steps, on the database that LOCATION names: handles the messages 0…9 by inbox and effect, says each
- * effect through the outbox, and prints what is sent. Started anew after a kill -9, it begins from 0, as a broker redelivers.
+ * Acts as a service on the database LOCATION: handles the messages 0…9 with inbox and effect, adds each effect to the outbox, and
+ * prints what the relay sends. Restarted after kill -9, it begins with 0 again, as a broker redelivers.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
