@@ -11,7 +11,7 @@ const { name, version, private: isPrivate, repository } = JSON.parse(readFileSyn
 const refusals = [
   [
     !tool.startsWith("pnpm/"),
-    `${name} can only be packed by pnpm: npx pnpm --filter ${name} pack. Releases: see CONTRIBUTING.md.`,
+    `${name} can only be packed by pnpm: npx pnpm --filter ${name} pack. Releases: see docs/releases.md.`,
   ],
   // pnpm itself does not refuse
   [isPublishing && isPrivate === true, `${name} is private: a person must remove that line before the first release.`],
