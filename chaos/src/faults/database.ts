@@ -75,7 +75,7 @@ export const databaseFaults: readonly Fault[] = [
   },
 ];
 
-/** Writes to the log until it is full. The log files that PostgreSQL has allocated would last for hours of this load. */
+/** Writes to PostgreSQL's write-ahead log until the disk is full. Without this, the log files that PostgreSQL has already allocated would last for hours of this load. */
 async function fillLog(url: string): Promise<void> {
   try {
     await using client = await connected(url);

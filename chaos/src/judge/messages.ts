@@ -214,7 +214,7 @@ export function everyUpdateShown(evidence: Evidence): Finding[] {
   });
 }
 
-/** The updates sent in a quiet period while the listener was ready. That it becomes ready again is another claim. */
+/** The updates sent in a quiet period while the listener was ready. Another claim checks that the listener becomes ready again. */
 function updatesFor(evidence: Evidence, display: string, { from, to }: Window): Update[] {
   return evidence.ledger.updates.filter(
     ({ at }) => at > from && at < to && wasReady(evidence, display, at - readinessReportedMs, at + readinessReportedMs),

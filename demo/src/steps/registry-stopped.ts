@@ -24,6 +24,6 @@ export async function stopRegistry({ processes, services, signal, print }: Demo)
   const patientIds = new Set(repeats.flatMap(({ patientId }) => patientId ?? []));
   check(patientIds.size === 1, `the repeats returned ${patientIds.size} different patients`);
   const received = await checkBookedAndCounted([...patientIds], before, services, signal);
-  print("both are answered with the same patient, who is registered, booked and counted once");
+  print("both repeated requests are answered with the same patient, who is registered, booked and counted once");
   return { sent: [person], received: { "add-patient-api": [refused, ...repeats], ...received } };
 }

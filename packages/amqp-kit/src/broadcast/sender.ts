@@ -76,7 +76,7 @@ export class Sender {
     try {
       this.#holding = await holdBroadcastExchange(this.#connection, this.#broadcast, this.#holding);
     } catch (error) {
-      // Without the permission it still works: the exchange is deleted with its last listener, and declared with the next message.
+      // Broadcasts work without this permission: the broker then deletes the exchange with its last listener, and the next message declares it again.
       if (!(error instanceof TopologyError)) throw error;
       this.#warn("cannot hold the exchange", error);
     }

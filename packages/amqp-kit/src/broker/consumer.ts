@@ -12,8 +12,7 @@ import { messageOf } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
 /**
- * Consumes a queue until it is stopped: sets everything up again whenever channel, queue or connection is lost. Knows no idiom. What is
- * consumed and handled at a time is decided in intake.ts.
+ * Consumes a queue until it is stopped: sets everything up again whenever channel, queue or connection is lost. Contains no code of an idiom. intake.ts decides how many messages are consumed and handled at a time.
  */
 
 const maxRestartDelayMs = 5_000;

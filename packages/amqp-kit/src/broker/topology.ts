@@ -180,7 +180,7 @@ export function canBeProven({ hasSeveral, isOpen, isBlocked }: Connection): bool
   return hasSeveral && isOpen && !isBlocked;
 }
 
-/** Declares and deletes a queue: a node that is cut off from its cluster cannot, although it still answers whatever only reads. */
+/** Declares and deletes a queue, to check that the node belongs to its cluster. A node that is cut off cannot do this, although it still answers read-only operations. */
 export async function proveNode(connection: Connection): Promise<void> {
   await connection.withChannel(async (channel) => {
     const { queue } = await channel.assertQueue("", { exclusive: true, durable: false, autoDelete: true });

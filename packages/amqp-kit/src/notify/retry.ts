@@ -1,6 +1,6 @@
 import { Reject, RetryLater } from "../errors.ts";
 
-/** What became of earlier attempts. */
+/** The attempts of a message that have failed so far. */
 export interface Failures {
   /** Attempts made, the one that just failed included. */
   attempt: number;
