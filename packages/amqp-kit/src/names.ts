@@ -27,7 +27,7 @@ export function failedExchange(queue: string): string {
   return `${queue}.failed`;
 }
 
-/** Escapes a name for a regular expression: names have letters, digits, `_`, `-` and dots. */
+/** Escapes a name for a regular expression: only the dot needs escaping, because names contain letters, digits, `_`, `-` and dots. */
 export function escaped(name: string): string {
   return name.replaceAll(".", "\\.");
 }

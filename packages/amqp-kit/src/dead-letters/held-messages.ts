@@ -19,7 +19,7 @@ export class HeldMessages {
   readonly #queue: string;
   readonly #channel: Channel;
   readonly #signal: AbortSignal;
-  /** By delivery tag, without their bodies. Each batch has a consumer of its own. */
+  /** Maps each delivery tag to its message without the body. Each batch has a consumer of its own. */
   readonly #held = new Map<number, { batch: number; message: ConsumeMessage }>();
   #batch = 0;
 

@@ -18,7 +18,7 @@ export function pauseMs(outageMs: number): number {
 export interface AvailabilityOptions {
   isAvailable: () => Promise<boolean>;
   consumer: Consumer;
-  /** Ends the pause. */
+  /** Aborting this signal ends the pause. */
   signal: AbortSignal;
   onPaused: () => void;
   onResumed: (pausedMs: number) => void;

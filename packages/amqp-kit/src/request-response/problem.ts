@@ -131,7 +131,7 @@ function fieldsOf(content: Buffer): Record<string, unknown> {
     const value: unknown = parse(content.toString());
     return typeof value === "object" && value !== null ? { ...value } : {};
   } catch {
-    // An unreadable error reply is still an error reply.
+    // Without fields the caller still gets an error: `internal_error`.
     return {};
   }
 }

@@ -33,7 +33,7 @@ export interface RunApi {
   "release-broker": { asks: { id: string }; answer: undefined };
 }
 
-/** Asks the main process. @throws Error with the message of what went wrong there */
+/** Sends a question to the main process and resolves with its answer. @throws {Error} with the message of the main process */
 export async function ask<Question extends keyof RunApi>(
   question: Question,
   parameters: RunApi[Question]["asks"],
