@@ -75,7 +75,7 @@ export class Availability {
     if (!this.#options.signal.aborted) this.#options.onResumed(Math.round(this.#lastPauseEndedAt - startedAt));
   }
 
-  /** Calls `isAvailable` once at a time. A rejection, and no answer in time, mean no. */
+  /** Calls `isAvailable`, never twice concurrently. Resolves with false if it rejects or does not answer in time. */
   #ask(): Promise<boolean> {
     this.#asking ??= this.#askNow().finally(() => (this.#asking = undefined));
     return this.#asking;
