@@ -2,7 +2,7 @@ import { Reject, RetryLater } from "../errors.ts";
 
 /** The attempts of a message that have failed so far. */
 export interface Failures {
-  /** Attempts made, the one that just failed included. */
+  /** The number of attempts made, including the one that just failed. */
   attempt: number;
   /** RFC 3339 */
   firstFailedAt: string;

@@ -223,7 +223,7 @@ export class Subscriber<C extends Notification> {
     return "settled";
   }
 
-  /** The state of a message that was in flight here when its connection was lost. Another process starts with the first attempt. */
+  /** Returns the state that this process kept for a message that was in flight when its connection was lost. Another process starts with the first attempt. */
   #keptFrom({ fields, properties, content }: Incoming["message"]): Kept | undefined {
     const kept = this.#kept;
     const isSame = fields.redelivered && kept?.messageId === properties.messageId && kept?.body.equals(content);
