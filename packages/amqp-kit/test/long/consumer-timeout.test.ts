@@ -60,7 +60,7 @@ async function expectToRecover(url: string, cleanup: Cleanup, reason: RegExp): P
     ]);
   expect(performance.now() - since).toBeGreaterThan(timeoutMs - 10);
   expect(told).toEqual([expect.objectContaining({ message: expect.stringMatching(reason) })]);
-  const said = logger.lines.filter(({ level }) => level === "warn").map(({ message }) => message);
-  expect(said).toEqual([expect.stringMatching(reason)]);
+  const warnings = logger.lines.filter(({ level }) => level === "warn").map(({ facts }) => facts);
+  expect(warnings).toEqual([expect.objectContaining({ error: expect.stringMatching(reason) })]);
   expect(billing.isReady).toBe(true);
 }

@@ -282,7 +282,7 @@ describe("amqp-kit dead", () => {
     for (const command of ["list", "show"]) {
       const refused = await amqpKit(proxy.url, "dead", command);
       expect(refused).toMatchObject({ code: 2, out: "" });
-      expect(refused.errors).toContain(`RabbitMQ ${claimed} counts each look at a quorum queue`);
+      expect(refused.errors).toContain(`RabbitMQ ${claimed} counts each read of a quorum queue`);
     }
     const [first] = await bare.drain(dead);
     expect(first?.fields.redelivered).toBe(false);
