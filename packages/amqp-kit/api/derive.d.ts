@@ -5,8 +5,7 @@ export declare function operatorPermissions(system: System): Permissions;
 export declare function permissionsOf<S extends System>(system: S): { readonly [Service in keyof S]: Permissions; };
 export type {
   Definitions,
-  Permissions,
-  PolicyDefinitions
+  Permissions
 };
 import { StandardSchemaV1 } from "@standard-schema/spec";
 interface Broadcast<Name extends string = string, Message extends Schema = Schema> {

@@ -140,7 +140,7 @@ export class Session {
   }
 
   broadcast(contract: Broadcast, message: unknown): Promise<void> {
-    return this.#call(this.broadcast, async () => {
+    return this.#call(Session.prototype.broadcast, async () => {
       const sender = this.#senders.get(contract);
       if (sender === undefined) throw this.#roles.missing("broadcasts", contract);
       await sender.send(contract, message);
@@ -148,7 +148,7 @@ export class Session {
   }
 
   listen(contract: Broadcast, handler: Handler<unknown>, options: ListenOptions = {}): Promise<Consuming> {
-    return this.#consume(this.listen, () => {
+    return this.#consume(Session.prototype.listen, () => {
       this.#roles.check("listens", contract, handler);
       checkOptions("listen", options, ["maxBuffered"]);
       const maxBuffered = positive("maxBuffered", options.maxBuffered ?? 1_000);
@@ -157,7 +157,7 @@ export class Session {
   }
 
   notify(contract: Notification, message: unknown, options: NotifyOptions = {}): Promise<void> {
-    return this.#call(this.notify, async () => {
+    return this.#call(Session.prototype.notify, async () => {
       const notifier = this.#notifiers.get(contract);
       if (notifier === undefined) throw this.#roles.missing("notifies", contract);
       checkOptions("notify", options, ["messageId", "timeoutMs", "signal"]);
@@ -167,7 +167,7 @@ export class Session {
   }
 
   subscribe(contract: Notification, handler: Handler<unknown>, options: SubscribeOptions = {}): Promise<Consuming> {
-    return this.#consume(this.subscribe, () => {
+    return this.#consume(Session.prototype.subscribe, () => {
       this.#roles.check("subscribes", contract, handler);
       const settings = { service: this.#service, version: this.#version, ...readSubscribeOptions(options) };
       const connections = { consuming: this.#consuming, publishing: this.#publishing };
@@ -176,7 +176,7 @@ export class Session {
   }
 
   request(contract: Operation, request: unknown, options: RequestOptions = {}): Promise<unknown> {
-    return this.#call(this.request, async () => {
+    return this.#call(Session.prototype.request, async () => {
       const requester = this.#roles.roles.requests?.includes(contract) === true ? this.#requester : undefined;
       if (requester === undefined) throw this.#roles.missing("requests", contract);
       checkOptions("request", options, ["idempotencyKey", "timeoutMs", "signal"]);
@@ -186,7 +186,7 @@ export class Session {
   }
 
   respond(contract: Operation, handler: Handler<unknown>, options: RespondOptions = {}): Promise<Consuming> {
-    return this.#consume(this.respond, () => {
+    return this.#consume(Session.prototype.respond, () => {
       this.#roles.check("responds", contract, handler);
       checkOptions("respond", options, ["concurrency"]);
       const settings = {
@@ -211,15 +211,15 @@ export class Session {
   async #close(timeoutMs: number): Promise<string[]> {
     const startedAt = performance.now();
     const remainingMs = (): number => Math.max(0, startedAt + timeoutMs - performance.now());
-    const patience = new AbortController();
+    const timeLimit = new AbortController();
     const drainMs = Math.max(remainingMs() - closingMs, remainingMs() / 2);
     await Promise.race([
       this.#drain().catch((error: unknown) =>
         this.#logger.warn({ error: messageOf(error) }, "some resources failed to close"),
       ),
-      sleep(drainMs, undefined, { signal: patience.signal }).catch(() => undefined),
+      sleep(drainMs, undefined, { signal: timeLimit.signal }).catch(() => undefined),
     ]);
-    patience.abort();
+    timeLimit.abort();
     this.#isDrained = true;
     // If requests are still pending at the time limit, they fail here, and the reply queue is not set up again.
     void this.#requester?.close();

@@ -1,5 +1,4 @@
 import type { Message } from "amqplib";
-import { maxWaitingBytes } from "./sender.ts";
 import type { Connection } from "../broker/connection.ts";
 import { Consumer } from "../broker/consumer.ts";
 import { bindListener, declareListener } from "../broker/topology.ts";
@@ -14,6 +13,8 @@ import { messageOf, withoutValues } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
 /** Idiom 1, broadcast, the receiving side: a bounded buffer before a handler that gets one update at a time. */
+
+const maxBufferedBytes = 16 * 1024 * 1024;
 
 export class Listener<C extends Broadcast> {
   readonly #contract: C;
@@ -86,7 +87,7 @@ export class Listener<C extends Broadcast> {
     this.#bufferedBytes += bytes;
     while (
       this.#buffer.length > this.#maxBuffered ||
-      (this.#bufferedBytes > maxWaitingBytes && this.#buffer.length > 1)
+      (this.#bufferedBytes > maxBufferedBytes && this.#buffer.length > 1)
     ) {
       this.#shift();
       this.#drops.count("buffer-full");

@@ -16,7 +16,7 @@ import type { Logger } from "../telemetry/log.ts";
 /** Idiom 1, broadcast, the sending side: every connected listener gets the message at most once. A sender never waits for a listener. */
 
 const maxWaiting = 1_000;
-export const maxWaitingBytes = 16 * 1024 * 1024;
+const maxWaitingBytes = 16 * 1024 * 1024;
 /** A message that could not be written for this long is dropped. */
 const staleMs = 1_000;
 

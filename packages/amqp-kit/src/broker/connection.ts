@@ -18,7 +18,7 @@ import { emit } from "../telemetry/events.ts";
 import { messageOf } from "../telemetry/log.ts";
 import type { Logger } from "../telemetry/log.ts";
 
-/** Which failures of the first connect reject `opened` instead of being retried: none, those that no retry can fix, or any once each address was tried. */
+/** Which failures of the first connect reject `opened` instead of being retried: none, those that no retry can fix, or those and any other once each address was tried. */
 export type GiveUp = "never" | "if-fatal" | "after-one-round";
 
 type ConnectionEvents = { open: []; lost: []; blocked: []; unblocked: [] };
@@ -171,12 +171,12 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     this.#model = undefined;
     if (model !== undefined) {
       this.#renew();
-      const patience = new AbortController();
+      const timeLimit = new AbortController();
       await Promise.race([
         model.close().catch(() => undefined),
-        sleep(timeoutMs, undefined, { signal: patience.signal }).catch(() => undefined),
+        sleep(timeoutMs, undefined, { signal: timeLimit.signal }).catch(() => undefined),
       ]);
-      patience.abort();
+      timeLimit.abort();
     } else {
       this.#open.reject(new ClosedError("The connection was closed."));
     }

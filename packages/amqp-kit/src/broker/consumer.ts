@@ -30,7 +30,7 @@ export interface ConsumerOptions {
   isSuspect?: (message: ConsumeMessage) => boolean;
   /** Declares and binds. @returns the queue to consume */
   setUp: () => Promise<string>;
-  /** Re-declares what `setUp` declared, every `refreshMs` of the connection. If it rejects, everything is set up again. */
+  /** Checks or re-declares what `setUp` declared, every `refreshMs` of the connection. If it rejects, everything is set up again. */
   refresh: (queue: string) => Promise<void>;
   /** Resolves when the message is settled; never rejects. */
   onMessage: (delivery: Incoming) => Promise<void> | void;
@@ -185,7 +185,7 @@ export class Consumer {
       if (!channel.isOpen || this.#stopping.signal.aborted) return;
       this.#options.logger.warn(
         { consumer: this.#options.name, error: messageOf(error) },
-        "cannot re-declare, restarting the consumer",
+        "check failed, restarting the consumer",
       );
       await channel.close();
     }

@@ -25,7 +25,7 @@ import { Incoming } from "./incoming.ts";
  * |---------|-----------------------------------------|------------------------------------------------------------------|
  * | NARROW  | `first` with prefetch 1                 | one at a time                                                    |
  * | WIDE    | `first`, and `wider` with prefetch - 1  | up to `prefetch` at a time                                       |
- * | ALONE   | none                                    | those in flight are finished, then the suspect one is handled    |
+ * | ALONE   | none                                    | the same as HELD, then the suspect one is handled                |
  * | HELD    | none                                    | those in flight are finished, those that are buffered requeued   |
  * | STOPPED | none                                    | the same                                                         |
  *

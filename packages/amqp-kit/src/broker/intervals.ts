@@ -1,4 +1,4 @@
-/** Intervals in milliseconds that tests shorten. Services use the defaults. */
+/** Intervals in milliseconds of the classes that poll or wait. Services use the defaults; `connectWith` passes others for tests. */
 export interface Intervals {
   /** How often exchanges, queues and bindings are re-declared: the documented time until a deleted one exists again. */
   refreshMs: number;

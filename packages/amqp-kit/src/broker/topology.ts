@@ -176,12 +176,12 @@ export async function declareReplyQueue(connection: Connection): Promise<string>
 }
 
 /** Whether a check of the node makes sense: there is another address to use instead, and the broker is not blocked, when it need not answer. */
-export function canBeProven({ hasSeveral, isOpen, isBlocked }: Connection): boolean {
+export function shouldCheckNode({ hasSeveral, isOpen, isBlocked }: Connection): boolean {
   return hasSeveral && isOpen && !isBlocked;
 }
 
 /** Declares and deletes a queue, to check that the node belongs to its cluster. A node that is cut off cannot do this, although it still answers read-only operations. */
-export async function proveNode(connection: Connection): Promise<void> {
+export async function checkNodeCanChange(connection: Connection): Promise<void> {
   await connection.withChannel(async (channel) => {
     const { queue } = await channel.assertQueue("", { exclusive: true, durable: false, autoDelete: true });
     await channel.deleteQueue(queue);

@@ -119,7 +119,7 @@ async function requeue({ dead, queues, values, selection }: Work): Promise<void>
     } finally {
       progress("");
       const text = `${queue}: ${requeued} of ${counted(messages)} requeued to ${workQueue(queue)}`;
-      await print(values.json ? JSON.stringify({ queue, sentBack: requeued, messages }) : text);
+      await print(values.json ? JSON.stringify({ queue, requeued, messages }) : text);
     }
   }
 }

@@ -17,7 +17,7 @@ import { silent } from "../telemetry/log.ts";
 
 /**
  * An operator's access to the messages in `<queue>.dead`: read, requeue, discard. Messages that are read are held unacknowledged and put
- * back in their old order. Nothing is acknowledged before it is safe elsewhere: a crash at any point loses nothing. Knows no idiom.
+ * back in their old order. Nothing is acknowledged before it is safe elsewhere: a crash at any point loses nothing.
  */
 
 const confirmTimeoutMs = 10_000;

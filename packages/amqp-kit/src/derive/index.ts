@@ -2,4 +2,3 @@
 
 export { definitionsOf, operatorPermissions, permissionsOf } from "./permissions.ts";
 export type { Definitions, Permissions } from "./permissions.ts";
-export type { PolicyDefinitions } from "./dead-policy.ts";

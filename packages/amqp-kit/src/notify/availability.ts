@@ -3,7 +3,7 @@ import type { Consumer } from "../broker/consumer.ts";
 import { Deadline } from "../broker/deadline.ts";
 
 /**
- * Pauses a consumer while something that its handler needs, such as a database, is unavailable. Without the pause, each message would use up its attempts. This module knows no idiom.
+ * Pauses a consumer while something that its handler needs, such as a database, is unavailable. Without the pause, each message would use up its attempts.
  */
 
 const firstPauseMs = 500;

@@ -2,7 +2,7 @@ import { TooManyDeliveries } from "./delivery-count.ts";
 import { AmqpKitError, InvalidMessageError, RemoteError } from "../errors.ts";
 import { codeIn, withoutValues } from "../telemetry/log.ts";
 
-/** Why a message is in `<queue>.dead`, and the headers that say so. Knows no idiom. */
+/** Why a message is in `<queue>.dead`, and the headers that say so. */
 
 export const deadLetterReasons = [
   "invalid_message",

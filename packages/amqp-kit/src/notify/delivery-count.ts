@@ -1,6 +1,6 @@
 import type { Message } from "amqplib";
 
-/** Recognises messages whose processes die, or lose their connection, while they handle them. Knows no idiom. */
+/** Recognises messages whose processes die, or lose their connection, while they handle them. */
 
 /** From this many returns on, a message is handled while no other is in flight. */
 const suspectAfter = 2;

@@ -19,7 +19,7 @@ import type { Logger } from "../telemetry/log.ts";
 
 /**
  * Moves a message whose handler failed to a delay queue, where it waits for its next attempt, or to `<queue>.dead`. It is published,
- * confirmed, then acknowledged: a crash in between makes a duplicate, never a loss. Knows no idiom.
+ * confirmed, then acknowledged: a crash in between makes a duplicate, never a loss.
  */
 
 const attemptHeader = "amqp-kit-attempt";

@@ -2,7 +2,7 @@ import type { Message, Options } from "amqplib";
 import type { Outgoing } from "../broker/publisher.ts";
 import { maxHeaderBytes, maxShortString, sizeOf } from "../messages/limits.ts";
 
-/** Publishes a received message again, to another queue: what it keeps, and what it must not keep. Knows no idiom. */
+/** Publishes a received message again, to another queue: what it keeps, and what it must not keep. */
 
 /** Part of the headers' limit, reserved for the kit's own headers. */
 const ownHeaderBytes = 4 * 1024;

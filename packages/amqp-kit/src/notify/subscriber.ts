@@ -31,7 +31,7 @@ export interface SubscriberOptions {
   isAvailable: (() => Promise<boolean>) | undefined;
 }
 
-/** The state of a message that is retried in place: its attempts continue if it is redelivered after a lost connection. */
+/** The state of a message that is retried in place: its attempts continue if it is redelivered after a lost connection or an outage. */
 interface Kept extends Failures {
   messageId: string | undefined;
   /** Compared with the body of a redelivered message, since a message may have no id. */

@@ -1,6 +1,6 @@
 /**
  * Estimates when a message arrived in this process. Messages that a stalled or frozen process finds in its socket have waited there,
- * at most since the last turn of the event loop. Knows no idiom.
+ * at most since the last turn of the event loop.
  */
 
 const tickMs = 20;

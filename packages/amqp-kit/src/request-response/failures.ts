@@ -6,7 +6,7 @@ import { messageOf } from "../telemetry/log.ts";
 /** The errors of a request that got no reply. */
 
 export function notSent(timeoutMs: number): ConnectionError {
-  const why = "there was no connection to the broker, or the broker was blocked";
+  const why = "there was no connection to the broker, or the broker was blocked or slow";
   return new ConnectionError(`The request was not sent within ${timeoutMs} ms: ${why}.`, { retryable: true });
 }
 

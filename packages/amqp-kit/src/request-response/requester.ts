@@ -4,7 +4,7 @@ import type { Connection } from "../broker/connection.ts";
 import { Consumer } from "../broker/consumer.ts";
 import { Deadline } from "../broker/deadline.ts";
 import { Publisher } from "../broker/publisher.ts";
-import { canBeProven, declareReplyQueue, inspectQueue, proveNode } from "../broker/topology.ts";
+import { shouldCheckNode, declareReplyQueue, inspectQueue, checkNodeCanChange } from "../broker/topology.ts";
 import type { Input, Operation, Output } from "../contract.ts";
 import { ClosedError, RequestTimeoutError, TooManyRequestsError } from "../errors.ts";
 import { decode } from "../messages/decode.ts";
@@ -189,8 +189,8 @@ export class Requester {
     if ((await inspectQueue(this.#consuming, queue)) === undefined)
       throw new Error(`the reply queue ${queue} does not exist`);
     // Either connection may lead to a node that is cut off from its cluster: then no reply arrives, or no request is routed.
-    const both = [this.#consuming, this.#publishing].filter((connection) => canBeProven(connection));
-    await Promise.all(both.map(proveNode));
+    const both = [this.#consuming, this.#publishing].filter((connection) => shouldCheckNode(connection));
+    await Promise.all(both.map(checkNodeCanChange));
   }
 
   #onReply(message: ConsumeMessage): void {

@@ -5,7 +5,7 @@ import { Consumer } from "../broker/consumer.ts";
 import type { Incoming } from "../broker/incoming.ts";
 import { Deadline, maxTimerMs } from "../broker/deadline.ts";
 import type { Outgoing, Publisher } from "../broker/publisher.ts";
-import { canBeProven, declareRequestQueue } from "../broker/topology.ts";
+import { shouldCheckNode, declareRequestQueue } from "../broker/topology.ts";
 import type { Input, Operation, Output } from "../contract.ts";
 import { ClosedError, InvalidMessageError, MessageTooLargeError, PublishError } from "../errors.ts";
 import { decode } from "../messages/decode.ts";
@@ -69,7 +69,7 @@ export class Responder<O extends Operation> {
       refresh: async () => {
         await declare();
         // A node that is cut off from its cluster does not know new reply queues, and returns every reply.
-        if (canBeProven(publishing)) await declareRequestQueue(publishing, operation);
+        if (shouldCheckNode(publishing)) await declareRequestQueue(publishing, operation);
       },
       onMessage: (incoming) => this.#onRequest(incoming),
       logger,

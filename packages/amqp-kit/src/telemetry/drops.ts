@@ -2,6 +2,8 @@ import { emit } from "./events.ts";
 import type { DropReason } from "./events.ts";
 import type { Logger } from "./log.ts";
 
+const quietMs = 10_000;
+
 interface Unlogged {
   count: number;
   /** Runs for `quietMs` after a log line. The messages dropped meanwhile are logged at its end. */
@@ -12,13 +14,11 @@ interface Unlogged {
 export class Drops {
   readonly #contract: string;
   readonly #logger: Logger;
-  readonly #quietMs: number;
   readonly #unlogged = new Map<DropReason, Unlogged>();
 
-  constructor(contract: string, logger: Logger, quietMs = 10_000) {
+  constructor(contract: string, logger: Logger) {
     this.#contract = contract;
     this.#logger = logger;
-    this.#quietMs = quietMs;
   }
 
   count(reason: DropReason, count = 1): void {
@@ -45,6 +45,6 @@ export class Drops {
     unlogged.quiet = setTimeout(() => {
       unlogged.quiet = undefined;
       if (unlogged.count > 0) this.#log(reason, unlogged);
-    }, this.#quietMs).unref();
+    }, quietMs).unref();
   }
 }
