@@ -44,7 +44,9 @@ export class TcpLink implements Link {
   readonly bytes = { "to-server": 0, "to-client": 0 };
   filter: FrameFilter | undefined;
   delayMs = 0;
-  bytesPerSecond = Infinity;
+  #bytesPerSecond = Infinity;
+  /** Aborts when the throttle changes: what it held back passes. */
+  #throttled = new AbortController();
   cutAfter: { bytes: number; direction: Direction } | undefined;
   readonly #sockets: Record<Direction, Socket>;
   /** Chunks that wait while a direction is frozen; null is the end of the stream */
@@ -65,6 +67,14 @@ export class TcpLink implements Link {
     upstream.setNoDelay(true);
     this.#forward(client, "to-server", isAmqp);
     this.#forward(upstream, "to-client", isAmqp);
+  }
+
+  /** Changes the throttle. Chunks that the former one held back pass immediately, in their order. */
+  throttle(bytesPerSecond: number): void {
+    this.#bytesPerSecond = bytesPerSecond;
+    for (const lane of Object.values(this.#lanes)) lane.until = 0;
+    this.#throttled.abort();
+    this.#throttled = new AbortController();
   }
 
   #forward(from: Socket, direction: Direction, isAmqp: boolean): void {
@@ -94,13 +104,14 @@ export class TcpLink implements Link {
   #later(direction: Direction, bytes: Buffer | null): void {
     const lane = this.#lanes[direction];
     const now = performance.now();
-    const sendingMs = ((bytes?.length ?? 0) / this.bytesPerSecond) * 1000;
+    const sendingMs = ((bytes?.length ?? 0) / this.#bytesPerSecond) * 1000;
     lane.until = Math.max(lane.until, now + this.delayMs) + sendingMs;
     if (lane.held === 0 && lane.until <= now) return this.#deliver(direction, bytes);
     const { until } = lane;
+    const { signal } = this.#throttled;
     lane.held += 1;
     lane.last = lane.last.then(async () => {
-      await sleep(Math.max(0, until - performance.now()), undefined, { ref: false });
+      await sleep(Math.max(0, until - performance.now()), undefined, { ref: false, signal }).catch(() => undefined);
       lane.held -= 1;
       this.#deliver(direction, bytes);
     });

@@ -89,7 +89,7 @@ class TcpProxy implements Proxy {
       const link = new TcpLink(this.#accepted, client, upstream, isAmqp);
       link.filter = this.#filter;
       link.delayMs = this.#delayMs;
-      link.bytesPerSecond = this.#bytesPerSecond;
+      link.throttle(this.#bytesPerSecond);
       link.cutAfter = this.#cutNext;
       this.#cutNext = undefined;
       this.#frozen.forEach((direction) => link.freeze(direction));
@@ -159,9 +159,7 @@ class TcpProxy implements Proxy {
 
   throttle(bytesPerSecond: number): void {
     this.#bytesPerSecond = bytesPerSecond;
-    this.#links.forEach((link) => {
-      link.bytesPerSecond = bytesPerSecond;
-    });
+    this.#links.forEach((link) => link.throttle(bytesPerSecond));
   }
 
   async close(): Promise<void> {

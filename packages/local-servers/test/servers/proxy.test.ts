@@ -160,6 +160,23 @@ describe("A proxy for any protocol", () => {
     expect(performance.now() - since).toBeGreaterThanOrEqual(190);
   });
 
+  test("passes on what a lifted throttle held back, and forgets a link whose client has left meanwhile", async ({
+    cleanup,
+  }) => {
+    const proxy = cleanup(await startProxy(await echoServer(cleanup)));
+    const talk = await talkTo(proxy.port, cleanup);
+    const left = await talkTo(proxy.port, cleanup);
+    await expect.poll(() => proxy.connections).toBe(2);
+    proxy.throttle(10);
+    talk.socket.write("x".repeat(1_000));
+    left.socket.end("x".repeat(1_000));
+    talk.socket.write("y");
+    await expect.poll(() => left.socket.writableFinished).toBe(true);
+    proxy.throttle(Infinity);
+    await expect.poll(() => talk.heard().length, { timeout: 2_000 }).toBe(1_001);
+    await expect.poll(() => proxy.connections, { timeout: 2_000 }).toBe(1);
+  });
+
   test("loses a link: neither side receives anything, and a new connection works", async ({ cleanup }) => {
     const proxy = cleanup(await startProxy(await echoServer(cleanup)));
     const lost = await talkTo(proxy.port, cleanup);
