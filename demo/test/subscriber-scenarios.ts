@@ -52,13 +52,17 @@ export async function sendEachTwice(
 export async function stopInTheMiddle({ vhost, env, cleanup }: Scenario): Promise<void> {
   const registry = cleanup(await connectRegistry(vhost.url));
   for (let sent = 0; sent < 40; sent++) await registry.notify(patientAdded, newPatient());
-  const stopped = await startBoth(cleanup, env);
-  for (const one of stopped) {
-    await expect.poll(() => outcomesOf(one).handled).toBeGreaterThan(0);
-    const { code, ms } = await one.process.stop();
-    expect(code, `exit code of ${one.subscriber.name}`).toBe(0);
-    expect(ms).toBeLessThan(8_000);
-  }
+  const NODE_OPTIONS = `--import=${import.meta.resolve("./preload/slow-inbox.ts")}`;
+  const stopped = await startBoth(cleanup, { ...env, NODE_OPTIONS });
+  await Promise.all(
+    stopped.map(async (one) => {
+      await expect.poll(() => outcomesOf(one).handled).toBeGreaterThan(0);
+      const { code, ms } = await one.process.stop();
+      expect(code, `exit code of ${one.subscriber.name}`).toBe(0);
+      expect(ms).toBeLessThan(8_000);
+      expect(outcomesOf(one).handled, `handled by ${one.subscriber.name} until it stopped`).toBeLessThan(40);
+    }),
+  );
   for (let sent = 0; sent < 10; sent++) await registry.notify(patientAdded, newPatient());
   for (const one of await startBoth(cleanup, env)) {
     await expect.poll(() => patientCount(one), { message: `patients of ${one.subscriber.name}` }).toBe(50);

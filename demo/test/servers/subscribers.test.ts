@@ -159,6 +159,16 @@ describe("scheduling and reporting", () => {
         .poll(() => outcomesOf(one), { message: `outcomes of ${one.subscriber.name}` })
         .toEqual({ handled: 2, duplicates: 1 });
     }
+    const [scheduling = "", reporting = ""] = await Promise.all(
+      both.map(async ({ subscriber, process }) => {
+        // They were not waited for, so the process does not know its port
+        const port = process.lines.find(({ json }) => json?.["msg"] === "ready")?.json?.["port"];
+        return (await fetch(`http://127.0.0.1:${String(port)}${subscriber.path}`)).text();
+      }),
+    );
+    for (const line of printed) expect(scheduling).toContain(`"patientId":"${line.split(": ")[1]}"`);
+    // Born in 1980, both patients
+    expect(JSON.parse(reporting)).toMatchObject({ ageBands: expect.arrayContaining([{ band: "40-64", count: 2 }]) });
   });
 });
 

@@ -14,7 +14,7 @@ export interface Stop {
   begin(reason: string, failed?: boolean): void;
 }
 
-const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 
 /**
  * Stops the process gracefully, once: on a signal (exit 0), on an uncaught error (exit 1), or when `begin` is called.

@@ -70,3 +70,17 @@ export async function killAtPoint(
   expect(new Set(notifications.map((one) => JSON.stringify(one))).size, "distinct notifications").toBe(1);
   expect(notifications[0]).toEqual({ messageId: expect.any(String), patient });
 }
+
+/** Registers names in all scripts, the first and the last birth date, and none. */
+export async function storeNames(others: Others): Promise<void> {
+  for (const newPatient of [
+    { given: "Þórdís Ölöf", surname: "O'Brien-ŁÓDŹ", birthDate: null },
+    { given: "美咲 🌸", surname: "\"'); drop table patient; --", birthDate: "1904-02-29" },
+    { given: "a".repeat(200), surname: "<script>alert(1)</script>", birthDate: "0001-01-01" },
+    { given: "é".normalize("NFD"), surname: "\u200fעברית", birthDate: "9999-12-31" },
+  ]) {
+    const patient = await others.add(newPatient);
+    expect(patient).toMatchObject(newPatient);
+    expect(await others.get(patient.patientId)).toEqual(patient);
+  }
+}

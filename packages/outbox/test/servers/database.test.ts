@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { test } from "@amqp-idioms/local-servers/vitest";
 import { sql } from "kysely";
 import { describe, expect } from "vitest";
 import { openDatabase } from "../../src/index.ts";
@@ -8,6 +10,13 @@ interface Tables {
 }
 
 const options = { schema: "test-database", migrations: new URL("migrations/", import.meta.url), logger: silent };
+
+test("A database on memory:// commits transactions, and creates no folder", async ({ cleanup }) => {
+  const database = cleanup(await openDatabase<Tables>({ dataDir: "memory://" }, options));
+  await database.transaction((tx) => tx.insertInto("effect").values({ what: "stored" }).execute());
+  expect(await database.kysely.selectFrom("effect").select("what").execute()).toEqual([{ what: "stored" }]);
+  expect(existsSync("memory:")).toBe(false);
+});
 
 describe.each(databases)("A database on %s", (_name, test) => {
   test("reads every type the same way as the other database", async ({ location, cleanup }) => {

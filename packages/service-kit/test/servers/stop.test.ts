@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { messages, start, urlOf } from "./started.ts";
 
 describe("a service that gets a stop signal", () => {
-  test.for(["SIGTERM", "SIGINT", "SIGHUP"] as const)(
+  test.for(["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"] as const)(
     "stops gracefully on %s and exits 0 (pitfall 102)",
     async (signal) => {
       await using service = await start("owning");

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { patientAdded, Patient, system } from "@amqp-idioms/contracts";
+import { addPatient, patientAdded, Patient, system } from "@amqp-idioms/contracts";
 import { connect } from "amqp-kit";
 import { expect } from "vitest";
 import { person, post, problemOf, test as base } from "../running.ts";
@@ -31,8 +31,12 @@ test("A frozen registry gives 504, and the repeat under the same key after it re
   const registry = await startService("patient-registry", { DATABASE_URL: database.url });
   const api = await startService("add-patient-api");
   registry.freeze();
+  const startedAt = performance.now();
   const late = await post(api, person, { "idempotency-key": "k" });
+  const elapsedMs = performance.now() - startedAt;
   expect(await problemOf(late)).toMatchObject({ http: 504, code: "request_timeout" });
+  expect(elapsedMs).toBeGreaterThan(addPatient.timeoutMs - 100);
+  expect(elapsedMs).toBeLessThan(addPatient.timeoutMs + 1_500);
   registry.thaw();
 
   const patient = Patient.parse(await (await post(api, person, { "idempotency-key": "k" })).json());

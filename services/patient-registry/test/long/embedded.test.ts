@@ -1,11 +1,21 @@
 import { describe, expect } from "vitest";
 import { onEmbedded as test, openOthers } from "../running.ts";
-import { killAtPoint, points, restart, useKeyTwice } from "../scenarios.ts";
+import { killAtPoint, points, restart, storeNames, useKeyTwice } from "../scenarios.ts";
 
 describe("On the embedded database", () => {
   test("registers once under an idempotency key", async ({ vhost, stored, startRegistry, cleanup }) => {
     await startRegistry(stored);
     await useKeyTwice(cleanup(await openOthers(vhost.url)));
+  });
+
+  test("stores names in all scripts and a missing birth date unchanged", async ({
+    vhost,
+    stored,
+    startRegistry,
+    cleanup,
+  }) => {
+    await startRegistry(stored);
+    await storeNames(cleanup(await openOthers(vhost.url)));
   });
 
   test("knows all patients and keys after a restart", async ({ vhost, stored, startRegistry, cleanup }) => {
