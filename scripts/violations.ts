@@ -247,6 +247,22 @@ export const violations: Violation[] = [
     because: /expected any number of assertion/,
     plant: contractTest('test("planted", () => {\n  if (Date.now() === 0) expect(1).toBe(1);\n});'),
   },
+  // Both show that the lint rules for vitest are on
+  {
+    fails: "lint",
+    what: "a test that runs alone",
+    because: /no-focused-tests/,
+    plant: contractTest('test.only("planted", () => {\n  expect(1).toBe(1);\n});'),
+  },
+  {
+    fails: "lint",
+    what: "a test without an assertion",
+    because: /expect-expect/,
+    plant: file(
+      "packages/contracts/test/unit/planted.test.ts",
+      'import { test } from "vitest";\n\ntest("planted", () => {});\n',
+    ),
+  },
   {
     fails: "unused",
     what: "a file that nothing imports",
