@@ -260,7 +260,10 @@ describe("the caller", () => {
     await expect(warehouse.respond(quote, "handler" as never)).rejects.toThrow(UsageError);
   });
 
-  test("waits less than 5 ms for an answer, one request after the other", async ({ vhost, cleanup }) => {
+  test("gets its answers without the delays of Nagle's algorithm, one request after the other", async ({
+    vhost,
+    cleanup,
+  }) => {
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
     await warehouse.respond(quote, double);
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
@@ -271,7 +274,7 @@ describe("the caller", () => {
       await till.request(quote, { article, pieces });
       times.push(performance.now() - startedAt);
     }
-    // Nagle's algorithm against delayed acknowledgements would make it 40 ms and more
-    expect(times.toSorted((a, b) => a - b)[150]).toBeLessThan(5);
+    // With Nagle's algorithm and delayed acknowledgements, the median would be 40 ms and more
+    expect(times.toSorted((a, b) => a - b)[150]).toBeLessThan(25);
   });
 });
