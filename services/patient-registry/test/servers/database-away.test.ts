@@ -24,5 +24,7 @@ test("The database is unavailable: requests fail as retryable, and under the sam
   const patient = await others.add(person, "key-2");
   await expect(others.add(person, "key-2")).resolves.toEqual(patient);
   await expect(others.get(before.patientId)).resolves.toEqual(before);
-  await expect.poll(() => others.received.map((one) => one.patient)).toEqual([before, patient]);
+  // The cut may come between a confirm and the deletion of its outbox row: then a notification is sent twice, under one message id
+  const received = () => [...new Map(others.received.map(({ messageId, patient: one }) => [messageId, one])).values()];
+  await expect.poll(received).toEqual([before, patient]);
 });
