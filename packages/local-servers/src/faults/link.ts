@@ -69,7 +69,7 @@ export class TcpLink implements Link {
     this.#forward(upstream, "to-client", isAmqp);
   }
 
-  /** Changes the throttle. Chunks that the former one held back pass immediately, in their order. */
+  /** Changes the throttle. Chunks that wait, even for `delayMs`, pass immediately and in their order. */
   throttle(bytesPerSecond: number): void {
     this.#bytesPerSecond = bytesPerSecond;
     for (const lane of Object.values(this.#lanes)) lane.until = 0;
