@@ -202,7 +202,11 @@ describe("Three relays on one PostgreSQL", () => {
     );
     await inFlight.promise;
     cleanup(startRelay(database, { send: async (message) => ledger.note(message), logger: silent, sweepMs: 200 }));
-    await sql`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'`.execute(database.kysely);
+    // Only this test's: pg_locks lists the locks of all databases on the server
+    await sql`select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and pid in (select pid from pg_locks where locktype = 'advisory')`.execute(
+      database.kysely,
+    );
     await expect.poll(() => ledger.byKey.get("key")).toEqual([1, 2, 3]);
     stuck.resolve();
     // Its signal was aborted, and it sends nothing more
