@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { instant } from "./instant.ts";
 
 /** Not every database returns control characters and unpaired surrogates unchanged. */
 const name = z
@@ -8,9 +9,7 @@ const name = z
   .max(200)
   .regex(/^[^\p{Cc}\p{Cs}]*$/u, "must not contain control characters");
 /** PostgreSQL has no year 0. */
-const notYear0 = (text: string): boolean => !text.startsWith("0000");
-const date = z.iso.date().refine(notYear0, "must be of the year 0001 or later");
-const instant = z.iso.datetime().refine(notYear0, "must be of the year 0001 or later");
+const date = z.iso.date().refine((text) => !text.startsWith("0000"), "must be of the year 0001 or later");
 
 /** A registered patient. `birthDate` is null when unknown. */
 export const Patient = z

@@ -1,5 +1,6 @@
 import { broadcast } from "amqp-kit/contract";
 import { z } from "zod";
+import { instant } from "./instant.ts";
 
 const Side = z.object({ team: z.string().min(1).max(100), score: z.int().min(0).max(9999) });
 
@@ -10,7 +11,7 @@ export const ScoreUpdate = z
     home: Side,
     away: Side,
     event: z.string().max(500),
-    at: z.iso.datetime(),
+    at: instant,
   })
   .meta({ id: "ScoreUpdate" });
 export type ScoreUpdate = z.output<typeof ScoreUpdate>;

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { Temporal } from "temporal-polyfill";
 import { z } from "zod";
 
 /** Environment variables as typed values. */
@@ -195,9 +196,11 @@ function serviceFolder(): string {
   return folder;
 }
 
+/** Asks the library that the services calculate with. `Intl` accepts more names, such as IST and PST. */
 function isTimeZone(name: string): boolean {
   try {
-    return Boolean(new Intl.DateTimeFormat("en", { timeZone: name }));
+    Temporal.Now.instant().toZonedDateTimeISO(name);
+    return true;
   } catch {
     return false;
   }

@@ -1,11 +1,13 @@
 import { Temporal } from "temporal-polyfill";
 import { z } from "zod";
 
-/** The days that a report covers. */
-export interface Period {
+/** What a request asks for. */
+export interface ReportQuery {
   /** `YYYY-MM-DD`, both inclusive */
   readonly from: string;
   readonly to: string;
+  /** Without it, the Accept header decides. */
+  readonly format: "json" | "csv" | undefined;
 }
 
 const defaultDays = 30;
@@ -20,10 +22,18 @@ const day = z.iso
  * The schema of a report's query. `to` defaults to today, `from` to 29 days before `to`.
  * @param today  `YYYY-MM-DD`
  */
-export function periodQuery(today: string) {
+export function reportQuery(today: string) {
   return z
-    .strictObject({ from: day.optional(), to: day.optional() })
-    .transform(({ from, to = today }): Period => ({ from: from ?? addDays(to, 1 - defaultDays), to }))
+    .strictObject({
+      from: day.optional(),
+      to: day.optional(),
+      format: z.enum(["json", "csv"], { error: "must be json or csv" }).optional(),
+    })
+    .transform(({ from, to = today, format }): ReportQuery => ({
+      from: from ?? addDays(to, 1 - defaultDays),
+      to,
+      format,
+    }))
     .refine(({ from, to }) => from <= to, {
       path: ["from"],
       error: "must not be after to, which defaults to today",

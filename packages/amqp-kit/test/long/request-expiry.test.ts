@@ -26,7 +26,9 @@ describe("receiver is down: the caller gets an error or a timeout, and the aband
     await till.request(quote, { article: "warm", pieces: 1 });
     responder.freeze();
     // 10 go into the socket, and the others wait in the queue
-    const late = numbers(1, 15).map((n) => till.request(quote, { article: `late ${n}`, pieces: 1 }, { timeoutMs: 400 }));
+    const late = numbers(1, 15).map((n) =>
+      till.request(quote, { article: `late ${n}`, pieces: 1 }, { timeoutMs: 400 }),
+    );
     for (const { error } of await Promise.all(late.map(failure))) expect(error).toBeInstanceOf(RequestTimeoutError);
     // The broker counts from when it read a request, which is later on a busy machine
     await expect.poll(async () => (await channel.checkQueue("quote")).messageCount).toBe(0);

@@ -44,6 +44,18 @@ test("The birth date of a new patient is optional, and spaces around names are r
   expect(NewPatient.parse(ada)).toEqual(ada);
 });
 
+test.each([
+  ["2026-11-30T20:53:53+00:00", "2026-11-30T20:53:53Z"],
+  ["2026-11-30T20:53:53-00:00", "2026-11-30T20:53:53Z"],
+  ["2026-11-30T20:53:53.123456+05:30", "2026-11-30T15:23:53.123456Z"],
+  ["2026-12-31T23:59:59.999999999-00:01", "2027-01-01T00:00:59.999999999Z"],
+  ["0001-01-01T00:00:00-14:00", "0001-01-01T14:00:00Z"],
+  ["2026-11-30T20:53:53.10Z", "2026-11-30T20:53:53.10Z"],
+])("The instant %s with an offset of RFC 3339 becomes %s", (written, inUtc) => {
+  expect(ScoreUpdate.parse({ ...update, at: written }).at).toBe(inUtc);
+  expect(Patient.parse({ ...patient, registeredAt: written }).registeredAt).toBe(inUtc);
+});
+
 test("A score update must hold the whole score (pitfall 79)", () => {
   const { match, home, away, event, at } = update;
   for (const change of [
@@ -70,7 +82,12 @@ test.each<[string, z.ZodType, unknown]>([
   ["away", ScoreUpdate, { ...update, away: undefined }],
   ["event", ScoreUpdate, { ...update, event: "x".repeat(501) }],
   ["at", ScoreUpdate, { ...update, at: "2022-12-18" }],
-  ["at", ScoreUpdate, { ...update, at: "2022-12-18T17:45:12+01:00" }],
+  ["at", ScoreUpdate, { ...update, at: "2022-12-18T17:45:12" }],
+  ["at", ScoreUpdate, { ...update, at: "2022-12-18T17:45:12+0100" }],
+  ["at", ScoreUpdate, { ...update, at: "2022-12-18T17:45:12+25:00" }],
+  ["at", ScoreUpdate, { ...update, at: "2022-02-30T17:45:12+01:00" }],
+  ["at", ScoreUpdate, { ...update, at: "9999-12-31T23:30:00-01:00" }],
+  ["at", ScoreUpdate, { ...update, at: "0001-01-01T00:30:00+01:00" }],
   ["patientId", Patient, { ...patient, patientId: "7" }],
   ["given", Patient, { ...patient, given: "  " }],
   ["surname", Patient, { ...patient, surname: "x".repeat(201) }],

@@ -85,6 +85,20 @@ describe("settings", () => {
     expect(() => readSettings(timeZoneSetting, { TIME_ZONE: "Tokyo Time" })).toThrow("like Europe/London");
   });
 
+  test.each(["IST", "BST", "PST", "CST", "JST", "AST", "SST"])(
+    "of a time zone refuse the abbreviation %s, which Intl accepts and Temporal does not",
+    (name) => {
+      expect(new Intl.DateTimeFormat("en", { timeZone: name }).format()).toBeTruthy();
+      expect(() => readSettings(timeZoneSetting, { TIME_ZONE: name })).toThrow("like Europe/London");
+    },
+  );
+
+  test("of a time zone accept every name of the time zone database", () => {
+    for (const name of Intl.supportedValuesOf("timeZone")) {
+      expect(readSettings(timeZoneSetting, { TIME_ZONE: name })).toEqual({ timeZone: name });
+    }
+  });
+
   test("of a database are its URL, else the service's folder in DATA_DIR, else a folder in the service", () => {
     const url = "postgres://u:p@host/db";
     expect(database({ DATABASE_URL: url, DATA_DIR: "/data" })).toEqual({ url });

@@ -47,7 +47,7 @@ test("Counts each new patient on the day and in the age band of the registration
     .toEqual([{ date: "2021-05-31", count: 1 }]);
 });
 
-test("Answers in JSON or CSV as the Accept header asks, and 406 to any other type", async ({
+test("Answers in JSON or CSV as format or the Accept header asks, and 406 to any other type", async ({
   reporting: { registry, service },
 }) => {
   const registeredAt = "2021-07-01T11:00:00.000Z";
@@ -56,18 +56,39 @@ test("Answers in JSON or CSV as the Accept header asks, and 406 to any other typ
   const query = "from=2021-07-01&to=2021-07-01";
   await expect.poll(async () => (await report(service, query)).days[0]?.count).toBe(2);
 
-  const get = async (accept: string) => {
-    const response = await fetch(`${service.url}/reports/registrations?${query}`, { headers: { accept } });
+  const get = async (accept: string, more = "") => {
+    const response = await fetch(`${service.url}/reports/registrations?${query}${more}`, { headers: { accept } });
     const type = response.headers.get("content-type")?.split(";")[0];
-    return { status: response.status, type, vary: response.headers.get("vary"), text: await response.text() };
+    const file = response.headers.get("content-disposition");
+    return { status: response.status, type, vary: response.headers.get("vary"), file, text: await response.text() };
   };
   const csv = "date,band,count\n2021-07-01,40-64,1\n2021-07-01,unknown,1\n";
-  expect(await get("text/csv")).toEqual({ status: 200, type: "text/csv", vary: "accept", text: csv });
+  expect(await get("text/csv")).toEqual({ status: 200, type: "text/csv", vary: "accept", file: null, text: csv });
   expect((await get("application/json;q=0.5, text/csv")).text).toBe(csv);
   expect((await get("text/*")).text).toBe(csv);
-  for (const accept of ["application/json", "*/*", "text/csv;q=0.5, application/json", "application/*"]) {
+  for (const accept of [
+    "text/csv; charset=utf-8",
+    'text/csv;charset="UTF-8";q=0.9',
+    "text/csv;charset=utf-8, */*;q=0.1",
+  ]) {
+    expect(await get(accept)).toMatchObject({ status: 200, type: "text/csv", text: csv });
+  }
+  for (const accept of [
+    "application/json",
+    "*/*",
+    "text/csv;q=0.5, application/json",
+    "application/*",
+    "application/json; charset=utf-8",
+  ]) {
     expect(await get(accept)).toMatchObject({ status: 200, type: "application/json", vary: "accept" });
   }
+  for (const accept of ["text/csv; charset=utf-16", "text/csv; header=absent"]) {
+    expect(await get(accept)).toMatchObject({ status: 406 });
+  }
+  const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+  const file = 'attachment; filename="registrations-2021-07-01-to-2021-07-01.csv"';
+  expect(await get(browser, "&format=csv")).toMatchObject({ status: 200, type: "text/csv", file, text: csv });
+  expect(await get("text/csv", "&format=json")).toMatchObject({ status: 200, type: "application/json", file: null });
   const refused = await get("application/xml");
   expect(refused).toMatchObject({ status: 406, type: "application/problem+json" });
   expect(JSON.parse(refused.text)).toMatchObject({ status: 406, code: "not_acceptable" });
@@ -99,6 +120,9 @@ test("An invalid query gets 400 with the fields and the rules", async ({ reporti
     { path: "from", rule: "must be a day, YYYY-MM-DD" },
     { path: "to", rule: "must be a day, YYYY-MM-DD" },
   ]);
+  for (const query of ["format=xml", "format=", "format=csv&format=json"]) {
+    expect(await faults(query)).toEqual([{ path: "format", rule: "must be json or csv" }]);
+  }
   expect(await faults("from=2021-06-02&to=2021-06-01")).toEqual([
     { path: "from", rule: "must not be after to, which defaults to today" },
   ]);

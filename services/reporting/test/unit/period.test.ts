@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { periodQuery, todayIn } from "../../src/period.ts";
+import { reportQuery, todayIn } from "../../src/period.ts";
 
-const query = periodQuery("2026-03-30");
+const query = reportQuery("2026-03-30");
 
 test.each([
   ["both days", { from: "2026-01-01", to: "2026-01-31" }, { from: "2026-01-01", to: "2026-01-31" }],

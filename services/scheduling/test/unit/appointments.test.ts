@@ -1,4 +1,5 @@
 import * as fc from "fast-check";
+import { timeZoneSetting } from "@amqp-idioms/service-kit";
 import { expect, test } from "vitest";
 import { dayOf, nextFreeSlot } from "../../src/appointments.ts";
 import type { Slot } from "../../src/appointments.ts";
@@ -80,6 +81,18 @@ test.each([
   const days = Map.groupBy(local, ({ weekday }) => weekday);
   expect([...days.keys()].toSorted()).toEqual(["Fri", "Mon", "Thu", "Tue", "Wed"]);
   for (const day of days.values()) expect(day.map(({ time }) => time)).toEqual(allTimes);
+});
+
+test("Every time zone that the setting accepts has slots and days", () => {
+  for (const name of [...Intl.supportedValuesOf("timeZone"), "UTC", "GB", "US/Pacific", "+05:30"]) {
+    const timeZone = timeZoneSetting.timeZone({ TIME_ZONE: name });
+    const slot = nextFreeSlot({ now: new Date("2026-07-01T00:00:00Z"), bookedUntil: undefined, timeZone });
+    expect([name, slot.startsAt.toISOString().slice(0, 9), hours("2026-07-01", timeZone)]).toEqual([
+      name,
+      "2026-07-0",
+      24,
+    ]);
+  }
 });
 
 test("A day that the clock skips has no slots", () => {

@@ -1,3 +1,4 @@
+import columnsOf from "string-width";
 import { expect, test } from "vitest";
 import { boardOf, lineOf } from "../../src/text.ts";
 import { update } from "./update.ts";
@@ -7,6 +8,8 @@ const screen = { columns: 80, rows: 24 };
 test("A line joins the two lines of the post", () => {
   expect(lineOf(update())).toBe("AL 24: FL 7  Touch down by Tim Tebow");
 });
+
+const characters = (text: string): string[] => [...new Intl.Segmenter().segment(text)].map(({ segment }) => segment);
 
 test("A board has a line per match with aligned columns", () => {
   const updates = [
@@ -21,6 +24,28 @@ test("A board has a line per match with aligned columns", () => {
   ]);
 });
 
+test("A board is aligned with teams whose characters are two columns wide, combined, or of several code points", () => {
+  const home = ["日本", "한국", "🇧🇷 Brasil", "Þór Akureyri", "Zoe\u0308", "👩‍👩‍👧 FC"];
+  const updates = home.map((team) => update({ home: { team, score: 1 }, away: { team: "FL", score: 0 }, event: "!" }));
+  const lines = boardOf(updates, screen).slice(2);
+  expect(lines.map((line) => columnsOf(line.slice(0, line.indexOf(":"))))).toEqual(
+    home.map(() => "Þór Akureyri".length + 6),
+  );
+});
+
+test.each(Array.from({ length: 40 }, (_, index) => index + 1))(
+  "In %i columns, no character is cut in two, and no line is too wide",
+  (columns) => {
+    const event = "⚽ Goal by 三浦 👩‍👩‍👧🇧🇷 e\u0301";
+    const team = "日本🇯🇵";
+    const one = update({ home: { team, score: 1 }, away: { team, score: 0 }, event });
+    const whole = boardOf([one], { columns: 200, rows: 24 }).at(-1) ?? "";
+    const cut = (boardOf([one], { columns, rows: 24 }).at(-1) ?? "").replace(/…$/, "");
+    expect(columnsOf(cut)).toBeLessThan(columns);
+    expect(characters(whole).slice(0, characters(cut).length)).toEqual(characters(cut));
+  },
+);
+
 test("A board without matches says so", () => {
   expect(boardOf([], screen)).toContain("No updates yet.");
 });
@@ -33,7 +58,7 @@ test.each([
   const updates = Array.from({ length: 40 }, (_, index) => update({ match: String(index), event: "x".repeat(500) }));
   const lines = boardOf(updates, { columns, rows });
   expect(lines.length).toBeLessThanOrEqual(rows);
-  expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
+  expect(Math.max(...lines.map((line) => columnsOf(line)))).toBeLessThanOrEqual(columns);
 });
 
 test("Matches that do not fit on the screen are counted", () => {

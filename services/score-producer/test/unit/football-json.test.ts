@@ -92,8 +92,62 @@ test("Matches that were not played are left out, and unknown fields are ignored"
   expect(readMatches(text).map(({ home }) => home)).toEqual(["Played"]);
 });
 
+test.for([
+  { goals1: [], goals2: [] },
+  { score: {}, goals1: [], goals2: [] },
+  { status: "cancelled", score: {} },
+  { status: "canceled", score: { ft: [0, 0] } },
+  { status: "postponed", score: { ft: [0, 0] } },
+  { status: "abandoned", score: { ft: [1, 0] } },
+  { status: "awarded", score: { ft: [0, 3] } },
+])("A match that was not played, %j, is left out", (unplayed) => {
+  expect(read(unplayed)).toEqual([]);
+});
+
+test("A match with another status was played", () => {
+  expect(read({ status: "finished", score: { ft: [0, 3] } })).toMatchObject([{ result: [0, 3] }]);
+});
+
+test("The result alone, as a list, is the one after 90 minutes", () => {
+  expect(read({ score: [2, 0] })).toMatchObject([{ result: [2, 0], hadExtraTime: false, shootOut: undefined }]);
+});
+
+test("Reads the older form: a list of rounds, and teams as objects", () => {
+  const [team1, team2] = [{ name: "Northvale", code: "NOR" }, { name: "Southport" }];
+  const matches = [{ num: 1, team1, team2, score: { ft: [0, 1] } }];
+  const text = JSON.stringify({
+    name: "A cup",
+    rounds: [
+      { name: "Matchday 1", matches },
+      { name: "Final", matches },
+    ],
+  });
+  const read = { home: "Northvale", away: "Southport", result: [0, 1] };
+  expect(readMatches(text)).toMatchObject([
+    { ...read, round: "Matchday 1" },
+    { ...read, round: "Final" },
+  ]);
+  expect(() => readMatches('{"rounds": [{"name": "Final", "matches": [null]}]}')).toThrow("match 1, team1: ");
+});
+
+test("With the result after 90 minutes only, the minute 92 is stoppage time", () => {
+  const goals = { goals1: [{ name: "A", minute: "92" }], goals2: [{ name: "B", minute: 91, offset: 2 }] };
+  expect(read({ ...goals, score: { ft: [1, 1] } })).toMatchObject([
+    {
+      hadExtraTime: false,
+      goals: [
+        { scorer: "A", minute: 90, stoppage: 2 },
+        { scorer: "B", minute: 90, stoppage: 3 },
+      ],
+    },
+  ]);
+  const [extraTime] = read({ ...goals, score: { ft: [0, 0], et: [1, 1] } });
+  expect(extraTime).toMatchObject({ hadExtraTime: true, goals: [{ minute: 91 }, { minute: 92 }] });
+  expect(read(goals)).toMatchObject([{ hadExtraTime: true }]);
+});
+
 test("A byte order mark before the JSON is ignored", () => {
-  expect(readMatches(`\uFEFF${JSON.stringify({ matches: [{ ...teams, goals1: [] }] })}`)).toHaveLength(1);
+  expect(readMatches(`\uFEFF${JSON.stringify({ matches: [{ ...teams, score: { ft: [0, 0] } }] })}`)).toHaveLength(1);
 });
 
 test("Invalid JSON is an error with its line", () => {
@@ -102,8 +156,8 @@ test("Invalid JSON is an error with its line", () => {
 });
 
 test("A file of another format is an error", () => {
-  expect(() => readMatches('{"rounds": []}')).toThrow('not football.json: the list "matches" is missing');
-  expect(() => readMatches("[]")).toThrow('the list "matches" is missing');
+  expect(() => readMatches('{"teams": []}')).toThrow('not football.json: the list "matches" or "rounds" is missing');
+  expect(() => readMatches("[]")).toThrow('the list "matches" or "rounds" is missing');
 });
 
 test("All invalid matches are reported together, each with its number and field", () => {
