@@ -41,8 +41,8 @@ test("On a terminal the board is redrawn below the log, and neither breaks the o
   expect(screen.slice(top)).toEqual([
     "Scores",
     "",
-    expect.stringMatching(/^東京 \[2J    1 : 7    FL {6}x+…$/),
-    "    AL   24 : 7    FL      Kick-off",
+    expect.stringMatching(/^東京 \[2J    1 : 7    FL {8}x+…$/),
+    "      AL   24 : 7    FL        Kick-off",
   ]);
 });
 
