@@ -1,3 +1,4 @@
+import { brand } from "./brand.ts";
 import type { ErrorDetails, ErrorName, Operation } from "./contract.ts";
 
 /**
@@ -273,3 +274,21 @@ export class Reject extends AmqpKitError {
     super("AMQP_KIT_REJECT", reason, false);
   }
 }
+
+brand({
+  AmqpKitError,
+  UsageError,
+  ClosedError,
+  ConnectionError,
+  TopologyError,
+  InvalidMessageError,
+  MessageTooLargeError,
+  PublishError,
+  NoResponderError,
+  RequestTimeoutError,
+  TooManyRequestsError,
+  OperationError,
+  RemoteError,
+  RetryLater,
+  Reject,
+});

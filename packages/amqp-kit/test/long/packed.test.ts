@@ -106,6 +106,24 @@ describe("the packed kit, installed in an empty project", () => {
     expect(await run(node, [name], { AMQP_URL: vhost.url })).toMatch(said);
   });
 
+  test("runs all six verbs from README's two minified ESM bundles, where errors keep their names", async ({
+    vhost,
+  }) => {
+    await install("esbuild@0");
+    writeFileSync(
+      join(project, "bundled.ts"),
+      'import "./shop.ts";\nimport { Reject } from "amqp-kit";\nconsole.log(new Reject("").name);\n',
+    );
+    const readme = readFileSync(join(kit, "README.md"), "utf8").replaceAll("\\\n", " ");
+    const commands = readme.match(/(?<=^ {4}npx )esbuild .*$/gm) ?? [];
+    expect(commands).toHaveLength(2);
+    for (const command of commands) {
+      await run("sh", ["-c", `npx ${command.replace("src/main.ts", "bundled.ts --minify")}`]);
+      const output = await run(node, ["main.mjs"], { AMQP_URL: vhost.url });
+      expect(output).toBe("heard 1999\nordered 2\nquoted 1999\nsold out sofa\nReject\n");
+    }
+  });
+
   test("handles dead letters: npx amqp-kit, with a system in TypeScript that package.json names", async ({ vhost }) => {
     const system = `
       import { defineSystem, notification } from "amqp-kit/contract";

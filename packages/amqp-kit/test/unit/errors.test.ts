@@ -1,10 +1,13 @@
 /** docs/errors.md and the code say the same, in both directions. */
 import { readFileSync } from "node:fs";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
+import { brand } from "../../src/brand.ts";
 import { operation } from "../../src/contract.ts";
 import * as kit from "../../src/index.ts";
 import { deadLetterReasons } from "../../src/notify/dead-letter.ts";
+import { delayAfter } from "../../src/notify/retry.ts";
+import { problemFor } from "../../src/request-response/problem.ts";
 
 const docs = readFileSync(new URL("../../../../docs/errors.md", import.meta.url), "utf8");
 const source = (file: string): string => readFileSync(new URL(`../../src/${file}`, import.meta.url), "utf8");
@@ -33,6 +36,8 @@ const asked = operation("quote", {
   errors: { gone: z.string() },
 });
 const published = { exchange: "shop", routingKey: "", messageId: "id-1" };
+type ErrorClass = typeof kit.AmqpKitError;
+
 /** One of each class, as the kit makes them. */
 const errors: kit.AmqpKitError[] = [
   new kit.UsageError("misused"),
@@ -145,4 +150,45 @@ describe("an error", () => {
       "unknown",
     ]);
   });
+});
+
+describe("an error of another copy of the kit in the same process", async () => {
+  vi.resetModules();
+  const copy = await import("../../src/index.ts");
+
+  test("is an instance of the same class, and of no other", () => {
+    for (const { name } of errors) {
+      const [ours, theirs] = [kit, copy].map((module) => Reflect.get(module, name)) as [ErrorClass, ErrorClass];
+      expect(theirs).not.toBe(ours);
+      const error: unknown = Object.create(theirs.prototype);
+      expect(error).toBeInstanceOf(ours);
+      expect(error).toBeInstanceOf(kit.AmqpKitError);
+      const classes = errors.filter((other) => error instanceof other.constructor);
+      expect(classes.map((other) => other.name)).toEqual([name]);
+    }
+    expect(new Error("rejected")).not.toBeInstanceOf(kit.Reject);
+    expect(null).not.toBeInstanceOf(kit.Reject);
+  });
+
+  test("decides about another attempt, and answers what the operation declares", () => {
+    expect(delayAfter(1, new copy.Reject("out of paper"), [1_000, 5_000])).toBeUndefined();
+    expect(delayAfter(1, new copy.RetryLater({ delayMs: 5_000 }), [1_000, 5_000])).toBe(5_000);
+    const gone = new copy.OperationError(asked, "gone", "lamp");
+    expect(kit.OperationError.is(gone, asked, "gone")).toBe(true);
+    expect(problemFor(asked, gone).code).toBe("gone");
+  });
+
+  test("of a class that extends one of the kit's is recognised by its prototype, and keeps its own name", () => {
+    class OutOfPaper extends kit.Reject {}
+    expect(new OutOfPaper("out of paper")).toBeInstanceOf(OutOfPaper);
+    expect(new OutOfPaper("out of paper").name).toBe("OutOfPaper");
+    expect(new OutOfPaper("out of paper")).toBeInstanceOf(copy.Reject);
+    expect(new copy.Reject("out of paper")).not.toBeInstanceOf(OutOfPaper);
+  });
+});
+
+test("classes that a bundler has renamed have their own names", () => {
+  class Yt extends Error {}
+  brand({ OutOfPaper: Yt });
+  expect(Yt.name).toBe("OutOfPaper");
 });
