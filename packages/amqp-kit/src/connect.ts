@@ -1,6 +1,6 @@
 import type { Intervals } from "./broker/intervals.ts";
 import type { System } from "./contract.ts";
-import { checkOptions } from "./options.ts";
+import { checkConnectOptions } from "./options.ts";
 import type { ConnectOptions } from "./options.ts";
 import { Session } from "./session.ts";
 import type { Amqp } from "./verbs.ts";
@@ -11,7 +11,7 @@ import type { Amqp } from "./verbs.ts";
  * @returns the verbs of the service's roles, and `close`
  * @throws {ConnectionError} {TopologyError} immediately, if no retry can succeed: wrong credentials, virtual host, certificates, permissions, or
  *   an exchange or queue that exists with different arguments
- * @throws {UsageError} certificates that cannot be read; a service that the system does not name
+ * @throws {UsageError} certificates that cannot be read; a service that the system does not name; an option that is missing or has the wrong type
  * @throws the signal's reason when it aborts
  * @example
  * await using amqp = await connect("amqp://localhost", { system, service: "till", logger });
@@ -30,8 +30,7 @@ export async function connectWith<S extends System, N extends keyof S & string>(
   urls: string | readonly string[],
   options: ConnectOptions<S, N>,
 ): Promise<Amqp<S[N]>> {
-  checkOptions("connect", options, ["system", "service", "version", "logger", "signal", "closeTimeoutMs", "tls"]);
-  if (options.tls !== undefined) checkOptions("connect, tls", options.tls, ["ca", "cert", "key"]);
+  checkConnectOptions(options);
   options.signal?.throwIfAborted();
   const session = new Session(urls, options, intervals);
   const aborted = Promise.withResolvers<never>();

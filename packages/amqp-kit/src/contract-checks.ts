@@ -21,7 +21,27 @@ export function checkName<Name extends string>(name: Name): Name {
   return name;
 }
 
+/** The type of a value in words. Errors name it instead of the value. */
+export function typeOf(value: unknown): string {
+  return value === null ? "null" : Array.isArray(value) ? "an array" : typeof value;
+}
+
+export function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** `undefined` in a list is what a module of an import cycle sees before the other module has run. */
+export function checkContracts(where: string, contracts: unknown): void {
+  if (!Array.isArray(contracts)) throw new TypeError(`${where} must be a list of contracts, not ${typeOf(contracts)}.`);
+  for (const [index, contract] of contracts.entries()) {
+    if (isObject(contract) && "kind" in contract) continue;
+    const hint = contract === undefined ? " Check that its module is not part of an import cycle." : "";
+    throw new TypeError(`${where}: item ${index} must be a contract, not ${typeOf(contract)}.${hint}`);
+  }
+}
+
 export function checkOptions(where: string, options: object, known: readonly string[]): void {
+  if (!isObject(options)) throw new TypeError(`${where}: the options must be an object, not ${typeOf(options)}.`);
   const unknown = Object.keys(options).filter((key) => !known.includes(key));
   if (unknown.length > 0)
     throw new TypeError(`${where}: unknown option ${unknown.join(", ")}. Known are ${known.join(", ")}.`);

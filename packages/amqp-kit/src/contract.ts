@@ -1,5 +1,14 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
-import { checkDecoders, checkErrors, checkName, checkOptions, checkSchema } from "./contract-checks.ts";
+import {
+  checkContracts,
+  checkDecoders,
+  checkErrors,
+  checkName,
+  checkOptions,
+  checkSchema,
+  isObject,
+  typeOf,
+} from "./contract-checks.ts";
 import { subscriptionQueue } from "./names.ts";
 
 /**
@@ -210,14 +219,18 @@ export function defineSystem<const S extends System>(system: S & OnlyKnownRoles<
   const byName = new Map<string, Contract>();
   const byExchange = new Map<string, Contract>();
   const byQueue = new Map<string, string>();
+  if (!isObject(system)) throw new TypeError(`System: it must be an object of services, not ${typeOf(system)}.`);
   for (const [service, roles] of Object.entries<Roles>(system)) {
     checkName(service);
+    if (!isObject(roles))
+      throw new TypeError(`System: the roles of "${service}" must be an object, not ${typeOf(roles)}.`);
     for (const [role, contracts] of Object.entries<readonly Contract[]>(roles as Record<string, readonly Contract[]>)) {
       if (!isRole(role)) {
         throw new TypeError(
           `System: "${service}" has an unknown role "${role}". Roles are ${Object.keys(roleKinds).join(", ")}.`,
         );
       }
+      checkContracts(`System: "${service}" ${role}`, contracts);
       for (const contract of contracts) {
         if (contract.kind !== roleKinds[role]) {
           throw new TypeError(

@@ -1,4 +1,5 @@
 import type { TlsOptions } from "./broker/tls.ts";
+import { isObject, typeOf } from "./contract-checks.ts";
 import type { System } from "./contract.ts";
 import { UsageError } from "./errors.ts";
 import type { SubscriberOptions } from "./notify/subscriber.ts";
@@ -72,11 +73,34 @@ export interface RespondOptions {
   concurrency?: number;
 }
 
-/** @throws {UsageError} naming each unknown option */
+/** @throws {UsageError} options that are no object; naming each unknown option */
 export function checkOptions(verb: string, options: object, known: readonly string[]): void {
+  if (!isObject(options)) throw new UsageError(`${verb}: the options must be an object, not ${typeOf(options)}.`);
   const unknown = Object.keys(options).filter((option) => !known.includes(option));
   if (unknown.length > 0)
     throw new UsageError(`${verb}: unknown option ${unknown.join(", ")}. Known are ${known.join(", ")}.`);
+}
+
+/** @throws {UsageError} an option of `connect` that is missing or has the wrong type */
+export function checkConnectOptions(options: ConnectOptions<System, string>): void {
+  checkOptions("connect", options, ["system", "service", "version", "logger", "signal", "closeTimeoutMs", "tls"]);
+  const { system, service, logger, signal, tls } = options;
+  if (tls !== undefined) checkOptions("connect, tls", tls, ["ca", "cert", "key"]);
+  if (!isObject(system))
+    throw new UsageError(`connect: system must be what defineSystem returns, not ${typeOf(system)}.`);
+  if (typeof service !== "string")
+    throw new UsageError(`connect: service must be a name of the system, not ${typeOf(service)}.`);
+  if (signal !== undefined && !hasMethod(signal, "throwIfAborted"))
+    throw new UsageError(`connect: signal must be an AbortSignal, not ${typeOf(signal)}.`);
+  if (logger === undefined) return;
+  const levels = ["debug", "info", "warn", "error"] as const;
+  const missing = levels.filter((level) => !hasMethod(logger, level));
+  if (missing.length > 0)
+    throw new UsageError(`connect: logger has no method ${missing.join(", ")}. Pass pino's logger, or console.`);
+}
+
+function hasMethod(value: unknown, name: string): boolean {
+  return typeof Reflect.get(new Object(value), name) === "function";
 }
 
 /** @throws {UsageError} */

@@ -1,3 +1,4 @@
+import { typeOf } from "./contract-checks.ts";
 import type { Contract, Notification, Roles, System } from "./contract.ts";
 import { UsageError } from "./errors.ts";
 
@@ -26,10 +27,13 @@ export class ServiceRoles {
     if (typeof handler !== "function") throw new UsageError(`The handler of "${contract.name}" must be a function.`);
   }
 
-  missing(role: keyof Roles, contract: Contract | undefined): UsageError {
-    const name = contract?.name ?? "this contract";
+  missing(role: keyof Roles, contract: Contract | null | undefined): UsageError {
+    if (contract === undefined || contract === null)
+      return new UsageError(
+        `Service "${this.#service}", role "${role}": the contract is ${typeOf(contract)}. Check that its module is not part of an import cycle.`,
+      );
     return new UsageError(
-      `Service "${this.#service}" does not list "${name}" under its role "${role}". Add it in defineSystem.`,
+      `Service "${this.#service}" does not list "${contract.name}" under its role "${role}". Add it in defineSystem.`,
     );
   }
 

@@ -29,16 +29,22 @@ export function nameOf({ protocol, hostname, port, virtualHost }: Endpoint): str
  * @throws {UsageError} invalid `tls` options
  */
 export function readUrls(urls: string | readonly string[], tls?: TlsOptions): Endpoint[] {
-  const list = typeof urls === "string" ? [urls] : urls;
+  const list: unknown = typeof urls === "string" ? [urls] : urls;
+  if (!Array.isArray(list)) throw unusable(wrongType(list));
   if (list.length === 0) throw unusable("none is given");
   const context = tls && secureContext(tls);
-  const endpoints = list.map((url) => readUrl(url, context));
+  const endpoints = list.map((url: unknown) => readUrl(url, context));
   if (context !== undefined && endpoints.every(({ protocol }) => protocol === "amqp"))
     throw unusable("certificates are given, but it begins with amqp://, which is not encrypted: write amqps://");
   return endpoints;
 }
 
-function readUrl(text: string, context: SecureContext | undefined): Endpoint {
+function wrongType(url: unknown): string {
+  return `it must be a string, not ${url === null ? "null" : typeof url}: check that the setting it comes from is set`;
+}
+
+function readUrl(text: unknown, context: SecureContext | undefined): Endpoint {
+  if (typeof text !== "string") throw unusable(wrongType(text));
   // A URL parser would read a part of such a password as port, path or option, and an error would show it.
   if (/^\w+:\/\/[^/?#]*[/?#].*@/.test(text))
     throw unusable("/, ?, # and @ in user, password and virtual host must be percent-encoded");

@@ -155,6 +155,29 @@ describe("a system", () => {
     expect(() => defineSystem({ shop: { requests: [quote, restock] } })).not.toThrow();
   });
 
+  test.for([
+    [undefined, "System: it must be an object of services, not undefined."],
+    [{ shop: undefined }, 'System: the roles of "shop" must be an object, not undefined.'],
+    [{ shop: [prices] }, 'System: the roles of "shop" must be an object, not an array.'],
+    [{ shop: { listens: undefined } }, 'System: "shop" listens must be a list of contracts, not undefined.'],
+    [{ shop: { listens: prices } }, 'System: "shop" listens must be a list of contracts, not object.'],
+    [{ shop: { listens: ["prices"] } }, 'System: "shop" listens: item 0 must be a contract, not string.'],
+    [{ shop: { listens: [prices, null] } }, 'System: "shop" listens: item 1 must be a contract, not null.'],
+    [
+      { shop: { listens: [undefined] } },
+      'System: "shop" listens: item 0 must be a contract, not undefined. Check that its module is not part of an import cycle.',
+    ],
+  ] as const)("refuses %j in words", ([system, words]) => {
+    expect(() => defineSystem(plainJavaScript(system))).toThrow(new TypeError(words));
+  });
+
+  test("refuses a declaration without options in words", () => {
+    const words = "the options must be an object, not undefined";
+    expect(() => broadcast("prices", plainJavaScript(undefined))).toThrow(words);
+    expect(() => notification("order", plainJavaScript(undefined))).toThrow(words);
+    expect(() => operation("quote", plainJavaScript(undefined))).toThrow(words);
+  });
+
   test("refuses a service's name that cannot be part of a queue's", () => {
     expect(() => defineSystem({ "the shop": {} })).toThrow('"the shop" cannot name');
   });
