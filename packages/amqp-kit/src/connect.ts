@@ -7,7 +7,7 @@ import type { Amqp } from "./verbs.ts";
 
 /**
  * Connects one service of a system and declares what it needs on the broker. Waits for a broker that is not available yet.
- * @param urls  one AMQP URL, or several of one cluster: if one fails, the next is tried
+ * @param urls  one AMQP URL, or several of one cluster, as a list or with commas between them: if one fails, the next is tried
  * @returns the verbs of the service's roles, and `close`
  * @throws {ConnectionError} {TopologyError} immediately, if no retry can succeed: wrong credentials, virtual host, certificates, permissions, or
  *   an exchange or queue that exists with different arguments

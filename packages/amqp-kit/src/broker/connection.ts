@@ -53,7 +53,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     super();
     this.setMaxListeners(0);
     this.#purpose = purpose;
-    this.#endpoints = endpoints.toSorted(() => Math.random() - 0.5);
+    this.#endpoints = endpoints;
     this.#name = `${service} (${purpose})`;
     this.#logger = logger;
     this.#intervals = { ...defaultIntervals, ...intervals };

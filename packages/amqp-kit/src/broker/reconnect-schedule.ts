@@ -4,7 +4,7 @@ import type { Endpoint } from "./url.ts";
 /** A connection that lived shorter than this counts as one more failure, so that a broker that closes each connection is not hammered. */
 const stableAfterMs = 10_000;
 
-/** Decides which endpoint is dialled next, and after which pause. A round is one dial of each endpoint. */
+/** Decides which endpoint is dialled next, and after which pause. A round is one dial of each endpoint, in an order that is as likely as any other. */
 export class ReconnectSchedule {
   readonly #endpoints: readonly Endpoint[];
   #dials = 0;
@@ -12,7 +12,7 @@ export class ReconnectSchedule {
   #outageSince = performance.now();
 
   constructor(endpoints: readonly Endpoint[]) {
-    this.#endpoints = endpoints;
+    this.#endpoints = shuffled(endpoints);
   }
 
   nextEndpoint(): Endpoint {
@@ -45,4 +45,12 @@ export class ReconnectSchedule {
   #nextBackoffMs(): number {
     return backoffMs(this.#failures++, performance.now() - this.#outageSince);
   }
+}
+
+/** Sorts by random keys: a comparison that is random itself would prefer some orders. */
+function shuffled<T>(list: readonly T[]): T[] {
+  return list
+    .map((one) => ({ one, key: Math.random() }))
+    .toSorted((left, right) => left.key - right.key)
+    .map(({ one }) => one);
 }

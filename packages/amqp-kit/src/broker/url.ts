@@ -24,12 +24,13 @@ export function nameOf({ protocol, hostname, port, virtualHost }: Endpoint): str
 }
 
 /**
- * Reads one or several AMQP URLs (rabbitmq.com/docs/uri-spec; an empty path means the virtual host "/", as in amqplib).
+ * Reads one or several AMQP URLs, as a list or as text with commas between them (rabbitmq.com/docs/uri-spec; an empty path means the virtual
+ * host "/", as in amqplib).
  * @throws {ConnectionError} names the fault, never the URL
  * @throws {UsageError} invalid `tls` options
  */
 export function readUrls(urls: string | readonly string[], tls?: TlsOptions): Endpoint[] {
-  const list: unknown = typeof urls === "string" ? [urls] : urls;
+  const list: unknown = typeof urls === "string" ? listOf(urls) : urls;
   if (!Array.isArray(list)) throw unusable(wrongType(list));
   if (list.length === 0) throw unusable("none is given");
   const context = tls && secureContext(tls);
@@ -43,6 +44,11 @@ function wrongType(url: unknown): string {
   return `it must be a string, not ${url === null ? "null" : typeof url}: check that the setting it comes from is set`;
 }
 
+/** A password may hold a comma, so the list is split only where a URL's scheme follows. */
+function listOf(urls: string): string[] {
+  return urls.split(/,(?=\s*amqps?:\/\/)/).map((url) => url.trim());
+}
+
 function readUrl(text: unknown, context: SecureContext | undefined): Endpoint {
   if (typeof text !== "string") throw unusable(wrongType(text));
   // A URL parser would read a part of such a password as port, path or option, and an error would show it.
@@ -51,6 +57,7 @@ function readUrl(text: unknown, context: SecureContext | undefined): Endpoint {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if ((url?.protocol !== "amqp:" && url?.protocol !== "amqps:") || url.hostname === "")
     throw unusable("it must begin with amqp:// or amqps:// and name a host");
+  if (url.hostname.includes(",")) throw unusable("each of several must begin with amqp:// or amqps://");
   const protocol = url.protocol === "amqp:" ? "amqp" : "amqps";
   const path = url.pathname.slice(1);
   if (path !== "/" && path.includes("/")) throw unusable('a "/" within the virtual host\'s name must be written %2F');

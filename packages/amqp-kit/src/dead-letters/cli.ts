@@ -167,7 +167,7 @@ async function deadQueues(file: string | undefined, isNeeded: boolean): Promise<
 }
 
 /** @throws {UsageError} */
-function urls(): string[] {
+function urls(): string {
   const { AMQP_URL, AMQP_URL_FILE } = process.env;
   if (AMQP_URL && AMQP_URL_FILE) throw new UsageError("AMQP_URL and AMQP_URL_FILE are both set. Unset one of them.");
   const url = AMQP_URL || contentOf("AMQP_URL_FILE", AMQP_URL_FILE)?.trim();
@@ -177,7 +177,7 @@ function urls(): string[] {
       `No broker address given. Set AMQP_URL, for example to ${example}, or AMQP_URL_FILE to a file that contains it.`,
     );
   }
-  return url.split(",").map((one) => one.trim());
+  return url;
 }
 
 /** @throws {UsageError} */

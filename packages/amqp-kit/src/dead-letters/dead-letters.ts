@@ -53,7 +53,7 @@ export class DeadLetters implements AsyncDisposable {
   #brokerVersion = "";
 
   /** @throws {ConnectionError} immediately; {UsageError} when reading could delete messages on this broker */
-  static async open(urls: readonly string[], options: DeadLettersOptions): Promise<DeadLetters> {
+  static async open(urls: string, options: DeadLettersOptions): Promise<DeadLetters> {
     const opened = new DeadLetters(urls, options);
     try {
       await opened.#consuming.opened("after-one-round");
@@ -69,7 +69,7 @@ export class DeadLetters implements AsyncDisposable {
     }
   }
 
-  private constructor(urls: readonly string[], { tls, signal }: DeadLettersOptions) {
+  private constructor(urls: string, { tls, signal }: DeadLettersOptions) {
     const endpoints = readUrls(urls, tls);
     this.#signal = signal;
     this.#consuming = new Connection("consuming", endpoints, "amqp-kit dead", silent);

@@ -15,7 +15,7 @@ const dead = `${queue}.dead`;
 const types = ["classic", "quorum"] as const;
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index + 1));
 const open = (url: string, signal = new AbortController().signal): Promise<DeadLetters> =>
-  DeadLetters.open([url], { isPolicySet: true, signal });
+  DeadLetters.open(url, { isPolicySet: true, signal });
 const everything = (letters: readonly DeadLetter[]): DeadLetter[] => [...letters];
 
 describe.for(types)("a dead queue, %s", (type) => {

@@ -60,6 +60,19 @@ describe("handler fails: answered with a typed error, or a plain failure that sh
     expect(error).toMatchObject({ code: "AMQP_KIT_OPERATION", contract: "quote", error: "sold_out", retryable: false });
   });
 
+  test("a declared error of another copy of the kit in the process is the same error", async ({ vhost, cleanup }) => {
+    const other: { OperationError: typeof OperationError } = await import(
+      `${import.meta.resolve("../../src/errors.ts")}?other-copy`
+    );
+    const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
+    await warehouse.respond(quote, ({ article }) => {
+      throw new other.OperationError(quote, "sold_out", { article });
+    });
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const { error } = await failure(till.request(quote, lamps(1)));
+    expect(other.OperationError.is(error, quote, "sold_out") && error.details).toEqual({ article: "lamp" });
+  });
+
   test("on the wire a declared error is problem details, with its name as the code", async ({ vhost, cleanup }) => {
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
     await warehouse.respond(quote, ({ article }) => {

@@ -122,6 +122,19 @@ describe("a handler that says whether another attempt makes sense", () => {
     await expect.poll(() => again).toEqual([2, 1]);
   });
 
+  test("Reject of another copy of the kit in the process decides like this copy's", async ({ vhost, cleanup }) => {
+    const other: { Reject: typeof Reject } = await import(`${import.meta.resolve("../../src/errors.ts")}?other-copy`);
+    const till = cleanup(await connect(vhost.url, { system, service: "till" }));
+    const billing = cleanup(await connect(vhost.url, { system, service: "billing" }));
+    await billing.subscribe(orderPlaced, () => Promise.reject(new other.Reject("this article was discontinued")));
+    await till.notify(orderPlaced, order(1));
+    await expect.poll(() => setAside(vhost)).toHaveLength(1);
+    expect((await setAside(vhost))[0]?.properties.headers).toMatchObject({
+      "amqp-kit-reason": "rejected",
+      "amqp-kit-error": "Reject: this article was discontinued",
+    });
+  });
+
   test("Reject dead-letters the message immediately, with the handler's message", async ({ vhost, cleanup }) => {
     using retries = recordEvents("retried");
     const logger = recordingLogger();

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { backoffMs } from "../../src/broker/backoff.ts";
 import { replyCodeOf } from "../../src/broker/channel.ts";
 import { defaultIntervals } from "../../src/broker/intervals.ts";
+import { ReconnectSchedule } from "../../src/broker/reconnect-schedule.ts";
 import { nameOf, readUrls } from "../../src/broker/url.ts";
 import { ConnectionError } from "../../src/index.ts";
 
@@ -44,8 +45,26 @@ describe("an AMQP URL", () => {
     expect(readUrls(url)).toMatchObject([endpoint]);
   });
 
-  test("may be one of several", () => {
+  test("may be one of several, as a list or with commas between them", () => {
     expect(readUrls(["amqp://one", "amqp://two"]).map(({ hostname }) => hostname)).toEqual(["one", "two"]);
+    expect(readUrls("amqp://user:a,b@one/x,y, amqps://user:,c@two")).toMatchObject([
+      { hostname: "one", password: "a,b", virtualHost: "x,y" },
+      { hostname: "two", password: ",c", protocol: "amqps" },
+    ]);
+  });
+
+  test("is dialled in any order of several with the same probability", () => {
+    const endpoints = readUrls(["amqp://a", "amqp://b", "amqp://c"]);
+    const counts = new Map<string, number>();
+    const rounds = 60_000;
+    for (let round = 0; round < rounds; round++) {
+      const schedule = new ReconnectSchedule(endpoints);
+      const order = endpoints.map(() => schedule.nextEndpoint().hostname).join("");
+      counts.set(order, (counts.get(order) ?? 0) + 1);
+    }
+    expect([...counts.keys()].toSorted()).toEqual(["abc", "acb", "bac", "bca", "cab", "cba"]);
+    // Seven standard deviations: less than once in 10^11 runs by chance
+    for (const count of counts.values()) expect(Math.abs(count - rounds / 6)).toBeLessThan(640);
   });
 
   test("may ask for a heartbeat of 5 seconds or more; without that it is what the broker offers (pitfall 10)", () => {
@@ -57,6 +76,8 @@ describe("an AMQP URL", () => {
   test.for([
     ["", "must begin with amqp://"],
     ["host:5672", "must begin with amqp://"],
+    ["amqp://one,two", "each of several must begin with amqp:// or amqps://"],
+    ["amqp://one,", "each of several must begin with amqp:// or amqps://"],
     ["http://user:topsecret@host", "must begin with amqp://"],
     ["amqp://", "must begin with amqp://"],
     ["amqp:///shop", "must begin with amqp://"],
