@@ -6,6 +6,7 @@
  */
 import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import GithubSlugger from "github-slugger";
 import { mutantFaults } from "./mutant-faults.ts";
 import { pageFaults } from "./pages.ts";
 import { pitfallFaults } from "./pitfalls.ts";
@@ -63,10 +64,27 @@ function statementIn(code: string, start: string): string {
 }
 
 function deadLinks(document: string, text: string): string[] {
-  const prose = text.replaceAll(/^```[^]*?^```$/gm, "");
-  const targets = [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = ""]) => target);
+  const targets = [...proseOf(text).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = ""]) => target);
   return targets
-    .filter((target) => !/^([a-z]+:|#)/.test(target))
-    .filter((target) => !existsSync(join(dirname(document), target.replace(/#.*$/, ""))))
-    .map((target) => `${document}: links to ${target}, which does not exist`);
+    .filter((target) => !/^[a-z]+:/.test(target))
+    .flatMap((target) => {
+      const [path = "", anchor] = target.split("#");
+      const file = path === "" ? document : join(dirname(document), path);
+      if (!existsSync(file)) return [`${document}: links to ${target}, which does not exist`];
+      const isThere = anchor === undefined || anchorsOf(readFileSync(file, "utf8")).has(anchor);
+      return isThere ? [] : [`${document}: links to ${target}, but ${file} has no such heading`];
+    });
+}
+
+/** The anchors that GitHub gives to the headings of a page. */
+function anchorsOf(text: string): Set<string> {
+  const slugger = new GithubSlugger();
+  const headings = [...proseOf(text).matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) => heading);
+  // The slugger takes the text as it is shown: without the address of a link
+  return new Set(headings.map((heading) => slugger.slug(heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1"))));
+}
+
+/** A page without its examples, in which a line may begin with "#" and is no heading. */
+function proseOf(text: string): string {
+  return text.replaceAll(/^```[^]*?^```$/gm, "");
 }

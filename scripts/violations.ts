@@ -283,6 +283,12 @@ export const violations: Violation[] = [
   },
   {
     fails: "documents",
+    what: "a link to a heading that does not exist",
+    because: /README\.md: links to docs\/operations\.md#planted, but docs\/operations\.md has no such heading/,
+    plant: append("README.md", "[planted](docs/operations.md#planted)"),
+  },
+  {
+    fails: "documents",
     what: "a copied service that keeps the other's name",
     because: /services\/reporting\/src\/main\.ts: must contain const name = "reporting"/,
     plant: edit("services/reporting/src/main.ts", 'name = "reporting"', 'name = "scheduling"'),
