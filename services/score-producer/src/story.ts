@@ -27,8 +27,8 @@ export function storyOf(match: Match): Moment[] {
     moments.push(moment(minutesBetween(clock, goal), score, goalSentence(goal)));
     clock = goal;
   }
-  // Many files have results without goals: then only the final whistle has the score
-  const final = match.goals.length > 0 ? score : (match.result ?? score);
+  // Many files have results without goals, or goals of the wrong side: the final whistle has the file's result
+  const final = match.result ?? score;
   const end = { minute: match.hadExtraTime ? 120 : 90, stoppage: 0 };
   moments.push(moment(minutesBetween(clock, end), final, finalSentence(match)));
   return moments;

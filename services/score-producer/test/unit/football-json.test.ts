@@ -146,6 +146,13 @@ test("With the result after 90 minutes only, the minute 92 is stoppage time", ()
   expect(read(goals)).toMatchObject([{ hadExtraTime: true }]);
 });
 
+test("A goal after the minute 105 was in extra time, even if the file has one result only", () => {
+  const goals = { goals1: [{ name: "A", minute: "51" }], goals2: [{ name: "B", minute: "119" }] };
+  expect(read({ ...goals, score: { ft: [1, 1] } })).toMatchObject([
+    { hadExtraTime: true, goals: [{ minute: 51 }, { scorer: "B", minute: 119, stoppage: 0 }] },
+  ]);
+});
+
 test("A byte order mark before the JSON is ignored", () => {
   expect(readMatches(`\uFEFF${JSON.stringify({ matches: [{ ...teams, score: { ft: [0, 0] } }] })}`)).toHaveLength(1);
 });

@@ -52,6 +52,15 @@ test("The final whistle has the result when the file has no goals", () => {
   ]);
 });
 
+test("The final whistle has the file's result even if its goals do not add up to it", () => {
+  const goals: Match["goals"] = [{ side: "home", scorer: "A", minute: 4, stoppage: 0, kind: "goal" }];
+  expect(told({ ...match, goals, result: [0, 1], hadExtraTime: false, shootOut: undefined })).toEqual([
+    "0:0 Kick-off",
+    "1:0 Goal by A, 4'",
+    "0:1 Final whistle",
+  ]);
+});
+
 test("The minutes between two updates are those of the match, and never negative", () => {
   expect(storyOf(match).map(({ minutesBefore }) => minutesBefore)).toEqual([0, 23, 25, 1, 62, 10, 2]);
   const late: Match["goals"] = [
