@@ -38,7 +38,7 @@ function acceptedFormat(request: FastifyRequest): "json" | "csv" {
   if (typeof form === "string") return form.startsWith("text/csv") ? "csv" : "json";
   throw problem(406, "not_acceptable", {
     detail:
-      "This report is available as application/json and as text/csv, both in UTF-8. ?format=csv and ?format=json ask for one of them, too.",
+      "This report is available as application/json and as text/csv, both in UTF-8. Ask for one of them in Accept, or with ?format=json or ?format=csv.",
   });
 }
 
