@@ -3,7 +3,8 @@ import { handshake } from "./handshake.ts";
 import { Management } from "./management.ts";
 
 export async function useNamed(env: NodeJS.ProcessEnv, log: (line: string) => void): Promise<RabbitMq | string> {
-  const url = env["AMQP_URL"]?.split(",")[0]?.trim();
+  // A password may hold a comma, so the list is split only where a URL's scheme follows
+  const url = env["AMQP_URL"]?.split(/,(?=\s*amqps?:\/\/)/)[0]?.trim();
   if (url === undefined || url === "") return "AMQP_URL is not set";
   if (!URL.canParse(url))
     throw new Error("AMQP_URL is not a URL. Set it to one like amqp://user:password@host:5672/virtual-host.");

@@ -32,6 +32,12 @@ describe("The sources of servers", () => {
     expect(failure).not.toContain("secret");
   });
 
+  test("A comma in a named broker's password separates no addresses, and the first of several is used", async () => {
+    const env = { AMQP_URL: "amqp://someone:12,secret@127.0.0.1:1, amqp://someone:12,secret@127.0.0.1:2" };
+    const failure = await startRabbitMq({ env }).catch((error: unknown) => String(error));
+    expect(failure).toContain("The RabbitMQ at 127.0.0.1:1 (AMQP_URL) does not answer.");
+  });
+
   test("Without a PostgreSQL the reason says how to get one", async () => {
     const result = await startPostgres({ from: ["named"], env: {} });
     expect(result).toEqual({
