@@ -80,11 +80,11 @@ function deadLinks(document: string, text: string): string[] {
 function anchorsOf(text: string): Set<string> {
   const slugger = new GithubSlugger();
   const headings = [...proseOf(text).matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) => heading);
-  // The slugger takes the text as it is shown: without the address of a link
+  // The slugger expects the text that a reader sees: a link without its address
   return new Set(headings.map((heading) => slugger.slug(heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1"))));
 }
 
-/** A page without its examples, in which a line may begin with "#" and is no heading. */
+/** A page without its code blocks, where a line that begins with "#" is no heading. */
 function proseOf(text: string): string {
   return text.replaceAll(/^```[^]*?^```$/gm, "");
 }

@@ -3,8 +3,8 @@
 type ErrorClass = abstract new (...parameters: never[]) => Error;
 
 /**
- * Names a class as its key says, and lets `instanceof` recognise the errors of other copies of the kit by `Symbol.for`. Classes that extend one
- * of these are recognised as always, by their prototype.
+ * Names a class as its key says, and lets `instanceof` recognise the errors of other copies of the kit by `Symbol.for`. A class that
+ * extends one of these keeps the usual `instanceof`.
  */
 export function brand(classes: { readonly [name: string]: ErrorClass }): void {
   for (const [name, errorClass] of Object.entries(classes)) {

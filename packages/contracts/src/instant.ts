@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-/** An instant of RFC 3339 with any offset. Its parsed form has the same digits of a second, in UTC. PostgreSQL has no year 0. */
+/** An instant of RFC 3339 with any offset. Parsing converts it to UTC and keeps its fraction of a second. PostgreSQL has no year 0. */
 export const instant = z.iso
   .datetime({ offset: true })
   .overwrite(inUtc)

@@ -8,7 +8,7 @@ import { countRegistrations } from "./registration-store.ts";
 import type { ReportingTables } from "./registration-store.ts";
 import { csvOf, reportOf } from "./report.ts";
 
-/** Each form also with the character set of its answer: an Accept header with a parameter fits only the same parameter. */
+/** Each form also with its charset: an Accept header with a parameter matches only a type with the same parameter. */
 const forms = ["application/json", "application/json; charset=utf-8", "text/csv", "text/csv; charset=utf-8"];
 
 /** `GET /reports/registrations?from=&to=&format=`, both days inclusive: JSON or CSV, as `format` or else the Accept header asks. */
@@ -22,7 +22,7 @@ export function reportsApi(db: Kysely<ReportingTables>, timeZone: string) {
       const format = query.format ?? acceptedFormat(request);
       const counts = await countRegistrations(db, query);
       if (format === "json") return reportOf(counts);
-      // With `format`, a browser's link saves the file under a name
+      // A browser that follows a link with `format` saves the answer under this name
       if (query.format !== undefined) {
         const file = `registrations-${query.from}-to-${query.to}.csv`;
         reply.header("content-disposition", `attachment; filename="${file}"`);

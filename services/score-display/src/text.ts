@@ -29,7 +29,7 @@ export function boardOf(
   return cut(["Scores", "", ...lines, ...(others > 0 ? [`and ${others} more`] : [])], columns, rows);
 }
 
-/** The spaces that a text lacks to a width. An emoji, for example, is two columns wide. */
+/** The spaces that fill up a text to `columns`. An emoji, for example, is two columns wide. */
 function fill(text: string, columns: number): string {
   return " ".repeat(columns - columnsOf(text));
 }

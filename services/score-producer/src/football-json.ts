@@ -114,7 +114,7 @@ function wasPlayed({ status, score, goals1 = [], goals2 = [] }: z.output<typeof 
 
 function matchOf({ round, team1, team2, score, goals1 = [], goals2 = [] }: z.output<typeof MatchEntry>): Match {
   const goals = [...goals1.map((goal) => goalOf("home", goal)), ...goals2.map((goal) => goalOf("away", goal))];
-  // A file with the result after 90 minutes only may write the stoppage time 90+2 as 92. After 105, it can only be extra time
+  // Without a result after extra time, the minute 92 is stoppage time, 90+2. A goal after 105 was in extra time
   const endedAfter90 = score?.ft !== undefined && score.et === undefined && goals.every(({ minute }) => minute <= 105);
   const timed = endedAfter90 ? goals.map(inStoppageTime) : goals;
   return {

@@ -27,7 +27,7 @@ export function storyOf(match: Match): Moment[] {
     moments.push(moment(minutesBetween(clock, goal), score, goalSentence(goal)));
     clock = goal;
   }
-  // Many files have results without goals, or goals of the wrong side: the final whistle has the file's result
+  // A file's goals may be missing, or be listed under the wrong team: its result is right
   const final = match.result ?? score;
   const end = { minute: match.hadExtraTime ? 120 : 90, stoppage: 0 };
   moments.push(moment(minutesBetween(clock, end), final, finalSentence(match)));

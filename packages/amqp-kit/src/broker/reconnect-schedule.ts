@@ -4,7 +4,7 @@ import type { Endpoint } from "./url.ts";
 /** A connection that lived shorter than this counts as one more failure, so that a broker that closes each connection is not hammered. */
 const stableAfterMs = 10_000;
 
-/** Decides which endpoint is dialled next, and after which pause. A round is one dial of each endpoint, in an order that is as likely as any other. */
+/** Decides which endpoint is dialled next, and after which pause. A round is one dial of each endpoint, in a random order. */
 export class ReconnectSchedule {
   readonly #endpoints: readonly Endpoint[];
   #dials = 0;
@@ -47,7 +47,7 @@ export class ReconnectSchedule {
   }
 }
 
-/** Sorts by random keys: a comparison that is random itself would prefer some orders. */
+/** Sorts by random keys, because sorting with a random comparison prefers some orders. */
 function shuffled<T>(list: readonly T[]): T[] {
   return list
     .map((one) => ({ one, key: Math.random() }))

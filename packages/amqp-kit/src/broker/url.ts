@@ -30,7 +30,7 @@ export function nameOf({ protocol, hostname, port, virtualHost }: Endpoint): str
  * @throws {UsageError} invalid `tls` options
  */
 export function readUrls(urls: string | readonly string[], tls?: TlsOptions): Endpoint[] {
-  const list: unknown = typeof urls === "string" ? listOf(urls) : urls;
+  const list: unknown = typeof urls === "string" ? splitUrls(urls) : urls;
   if (!Array.isArray(list)) throw unusable(wrongType(list));
   if (list.length === 0) throw unusable("none is given");
   const context = tls && secureContext(tls);
@@ -45,7 +45,7 @@ function wrongType(url: unknown): string {
 }
 
 /** A password may hold a comma, so the list is split only where a URL's scheme follows. */
-function listOf(urls: string): string[] {
+function splitUrls(urls: string): string[] {
   return urls.split(/,(?=\s*amqps?:\/\/)/).map((url) => url.trim());
 }
 

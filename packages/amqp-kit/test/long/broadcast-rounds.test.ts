@@ -8,7 +8,7 @@ import { bareSender } from "../peers/bare-broadcast.ts";
 import { countDrops } from "../recording.ts";
 import { lamp, numbers } from "../broadcasting.ts";
 
-/** On a machine that stands still for a second, the sender drops a message, and counts it: this sends it again. */
+/** Broadcasts again if the sender has dropped the message, as it does on a machine that stands still for a second. */
 async function broadcastUntilSent(market: Amqp<(typeof system)["market"]>, cents: number): Promise<void> {
   using drops = countDrops("prices");
   const stalled = (): number => drops.byReason()["stalled"] ?? 0;

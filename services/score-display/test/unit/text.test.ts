@@ -4,12 +4,11 @@ import { boardOf, lineOf } from "../../src/text.ts";
 import { update } from "./update.ts";
 
 const screen = { columns: 80, rows: 24 };
+const characters = (text: string): string[] => [...new Intl.Segmenter().segment(text)].map(({ segment }) => segment);
 
 test("A line joins the two lines of the post", () => {
   expect(lineOf(update())).toBe("AL 24: FL 7  Touch down by Tim Tebow");
 });
-
-const characters = (text: string): string[] => [...new Intl.Segmenter().segment(text)].map(({ segment }) => segment);
 
 test("A board has a line per match with aligned columns", () => {
   const updates = [
