@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { reportQuery, todayIn } from "../../src/period.ts";
+import { reportQuery, todayIn } from "../../src/report-query.ts";
 
 const query = reportQuery("2026-03-30");
 
