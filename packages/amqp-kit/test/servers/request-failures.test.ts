@@ -3,6 +3,7 @@ import { describe, expect } from "vitest";
 import { connect, NoResponderError, OperationError, RemoteError } from "../../src/index.ts";
 import { failure, lamps, type Quote } from "../asking.ts";
 import { quote, system } from "../contracts.ts";
+import { otherCopy } from "../other-copy.ts";
 import { bareRequester, bareResponder } from "../peers/bare-request-response.ts";
 import { recordingLogger } from "../recording.ts";
 
@@ -61,16 +62,14 @@ describe("handler fails: answered with a typed error, or a plain failure that sh
   });
 
   test("a declared error of another copy of the kit in the process is the same error", async ({ vhost, cleanup }) => {
-    const other: { OperationError: typeof OperationError } = await import(
-      `${import.meta.resolve("../../src/errors.ts")}?other-copy`
-    );
     const warehouse = cleanup(await connect(vhost.url, { system, service: "warehouse" }));
+    expect(otherCopy.OperationError).not.toBe(OperationError);
     await warehouse.respond(quote, ({ article }) => {
-      throw new other.OperationError(quote, "sold_out", { article });
+      throw new otherCopy.OperationError(quote, "sold_out", { article });
     });
     const till = cleanup(await connect(vhost.url, { system, service: "till" }));
     const { error } = await failure(till.request(quote, lamps(1)));
-    expect(other.OperationError.is(error, quote, "sold_out") && error.details).toEqual({ article: "lamp" });
+    expect(otherCopy.OperationError.is(error, quote, "sold_out") && error.details).toEqual({ article: "lamp" });
   });
 
   test("on the wire a declared error is problem details, with its name as the code", async ({ vhost, cleanup }) => {
